@@ -1,0 +1,1 @@
+"""Encoders: images to embeddings. One file an encoder; see ports.Encoder."""

@@ -1,0 +1,1 @@
+"""Export formats. One file a format: it defines `export(...)`."""

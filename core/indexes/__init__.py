@@ -1,0 +1,1 @@
+"""Indexes: exact nearest patches. One file an index; see ports.Index."""
