@@ -327,6 +327,7 @@ class Decision:
     expected_version: int | None = None
     attention_ms: int | None = None
     lease_token: int | None = None
+    group: str | None = None  # decisions made with one key (bulk) share it, and are undone together
 
 
 class Outcome(StrEnum):
