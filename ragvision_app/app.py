@@ -1,0 +1,38 @@
+"""Streamlit's entry: page settings, the page list and the sidebar. A new page is one line here."""
+
+import sys
+from pathlib import Path
+
+ROOT = str(Path(__file__).resolve().parent.parent)
+if ROOT not in sys.path:  # `core` and `ragvision_app` are importable however this script was started
+    sys.path.insert(0, ROOT)
+
+import streamlit as st  # noqa: E402
+
+from ragvision_app.sidebar import draw_sidebar  # noqa: E402
+
+st.set_page_config(
+    page_title="RAG Vision Workbench",
+    page_icon=":material/center_focus_strong:",
+    layout="wide",
+    initial_sidebar_state=232,
+)
+
+
+def start() -> None:
+    """The address without a page. Label itself cannot be the default: ``/label`` would not open it then."""
+    st.switch_page("../pages/label.py", query_params=st.query_params.to_dict())
+
+
+page = st.navigation(
+    [
+        st.Page(start, title="RAG Vision Workbench", default=True, visibility="hidden"),
+        st.Page("../pages/label.py", title="Label", icon=":material/label:", url_path="label"),
+        st.Page("../pages/support.py", title="Support", icon=":material/photo_library:", url_path="support"),
+        st.Page("../pages/images.py", title="Images", icon=":material/add_photo_alternate:", url_path="images"),
+        st.Page("../pages/runs.py", title="Runs", icon=":material/history:", url_path="runs"),
+        st.Page("../pages/export.py", title="Export", icon=":material/download:", url_path="export"),
+    ]
+)
+draw_sidebar()
+page.run()

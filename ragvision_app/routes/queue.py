@@ -1,0 +1,60 @@
+"""The hot loop: items out, decisions in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter
+
+from ragvision_app import schemas
+from ragvision_app.routes.errors import JsonResponse
+from ragvision_app.routes.lanes import Lanes
+from ragvision_app.routes.paths import ImageId
+
+if TYPE_CHECKING:
+    from core.workbench import Workbench
+
+
+def queue_router(workbench: Workbench, lanes: Lanes) -> APIRouter:
+    """``/queue``, ``/queue/items/{sha}``, ``/queue/look-alikes``, ``/decisions``, ``/items/{sha}/detail``."""
+    router = APIRouter(tags=["labelling"])
+
+    @router.post("/queue", response_model=schemas.QueueOut, summary="The next items, leased to the annotator")
+    async def queue(body: schemas.QueueRequest) -> JsonResponse:
+        def fetch() -> dict[str, Any]:
+            items = workbench.next_items(body.annotator, limit=body.limit, order=body.order, have=body.have)
+            progress = workbench.progress(body.annotator)
+            undoable = workbench.undoable(body.annotator)
+            return schemas.queue_json(items, progress, workbench.run_status(), undoable)
+
+        return JsonResponse(await lanes.queue.run(fetch))
+
+    @router.post(
+        "/queue/look-alikes",
+        response_model=schemas.ItemsOut,
+        summary="Undecided images most alike to one, with the same suggestion",
+    )
+    async def look_alikes(body: schemas.LookAlikesRequest) -> JsonResponse:
+        def fetch() -> dict[str, Any]:
+            items = workbench.look_alikes(body.annotator, body.image, limit=body.limit, have=body.have)
+            return {"items": schemas.items_json(items)}
+
+        return JsonResponse(await lanes.queue.run(fetch))
+
+    @router.get("/queue/items/{sha}", response_model=schemas.ItemOut, summary="One item, as after an undo")
+    async def item(sha: ImageId, annotator: schemas.AnnotatorName) -> JsonResponse:
+        return JsonResponse(await lanes.queue.run(lambda: schemas.item_json(workbench.item(sha, annotator))))
+
+    @router.get("/items/{sha}/detail", response_model=schemas.DetailOut, summary="What is behind one suggestion")
+    async def detail(sha: ImageId, annotator: schemas.AnnotatorName) -> JsonResponse:
+        return JsonResponse(await lanes.queue.run(lambda: schemas.detail_json(workbench.detail(sha, annotator))))
+
+    @router.post("/decisions", response_model=schemas.DecisionOut, summary="Store one decision, once")
+    async def decide(body: schemas.DecisionRequest) -> JsonResponse:
+        def store() -> dict[str, Any]:
+            result = workbench.decide(body.to_core())
+            return schemas.decision_json(body.id, result, workbench.progress(body.annotator))
+
+        return JsonResponse(await lanes.decisions.run(store))
+
+    return router

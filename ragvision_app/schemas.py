@@ -1,0 +1,500 @@
+"""HTTP bodies <-> core types.
+
+What comes in is checked by pydantic (unknown fields are refused: a misspelt optional field would lose
+provenance in silence). What goes out is made by the ``*_json`` functions, and the ``*Out`` models
+document it; a test holds the two together, so that no answer pays for a second validation.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from core.settings import ORDERS
+from core.types import ClassRecord, Decision, ImageRecord, Kind, Label, Prediction
+
+if TYPE_CHECKING:
+    from core.labelling import Detail, QueueItem, Suggestion
+    from core.runs import RunStatus
+    from core.store import DecisionResult, Progress, UndoableEvent
+
+MAX_INT = 2**63 - 1  # SQLite's largest integer
+
+EXAMPLE_SHA = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+EXAMPLE_ID = "0b9f6a52-6f0e-4f5e-9a63-5b7b0f0a4f11"
+
+
+# --------------------------------------------------------------------------- what comes in
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("must not hold control characters")
+    return value
+
+
+def _uuid(value: str) -> str:
+    uuid.UUID(value)  # raises ValueError; kept as it was sent, because it is the client's key
+    return value
+
+
+def _moment(value: str) -> str:
+    if datetime.fromisoformat(value).tzinfo is None:
+        raise ValueError("needs a time zone, as in 2026-11-24T12:00:00Z")
+    return value
+
+
+def _order(value: str) -> str:
+    if value not in ORDERS:
+        raise ValueError(f"there is no such order; there are: {', '.join(ORDERS)}")
+    return value
+
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$"), Field(examples=[EXAMPLE_SHA])]
+AnnotatorName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=100, strip_whitespace=True),
+    AfterValidator(_printable),
+    Field(examples=["ada"]),
+]
+EventId = Annotated[str, StringConstraints(max_length=36), AfterValidator(_uuid), Field(examples=[EXAMPLE_ID])]
+Moment = Annotated[
+    str, StringConstraints(max_length=40), AfterValidator(_moment), Field(examples=["2026-11-24T12:00:00Z"])
+]
+Order = Annotated[str, AfterValidator(_order), Field(examples=["uncertainty"])]
+Id = Annotated[int, Field(ge=0, le=MAX_INT)]
+
+DecisionKind = Literal["accept", "correct", "skip", "unsure", "undo", "note"]
+
+
+class _In(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class QueueRequest(_In):
+    """Asks for the next items of the queue; ``have`` are those that the client holds already."""
+
+    annotator: AnnotatorName
+    limit: int = Field(30, ge=1, le=200)
+    order: Order | None = None
+    have: list[Sha256] = Field(default_factory=list, max_length=1000)
+
+
+class LookAlikesRequest(_In):
+    """Asks for undecided images most alike to ``image`` with the same suggestion."""
+
+    annotator: AnnotatorName
+    image: Sha256
+    limit: int = Field(24, ge=1, le=200)
+    have: list[Sha256] = Field(default_factory=list, max_length=1000)
+
+
+class DecisionRequest(_In):
+    """One human event. ``id`` makes it idempotent: sent twice, it is stored once."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": EXAMPLE_ID,
+                    "kind": "correct",
+                    "image": EXAMPLE_SHA,
+                    "annotator": "ada",
+                    "made_at": "2026-11-24T12:00:00Z",
+                    "class_id": 2,
+                    "prediction_id": 7,
+                    "suggested_class": 1,
+                    "suggestion_shown": True,
+                    "expected_version": 0,
+                    "attention_ms": 840,
+                    "lease_token": 12,
+                }
+            ]
+        },
+    )
+
+    id: EventId
+    kind: DecisionKind
+    image: Sha256
+    annotator: AnnotatorName
+    made_at: Moment
+    class_id: Id | None = None
+    undoes: EventId | None = None
+    note: str | None = Field(None, max_length=10_000)
+    prediction_id: Id | None = None
+    suggested_class: Id | None = None
+    suggestion_shown: bool = False
+    expected_version: Id | None = None
+    attention_ms: Id | None = None
+    lease_token: Id | None = None
+    group: str | None = Field(None, min_length=1, max_length=100)
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        needed = {"accept": "class_id", "correct": "class_id", "undo": "undoes", "note": "note"}.get(self.kind)
+        if needed is not None and getattr(self, needed) is None:
+            raise ValueError(f"a decision of kind {self.kind} needs {needed}")
+        return self
+
+    def to_core(self) -> Decision:
+        """The core's value of it."""
+        return Decision(**{**self.model_dump(), "kind": Kind(self.kind)})
+
+
+# --------------------------------------------------------------------------- what goes out, documented
+class ErrorBody(BaseModel):
+    code: str = Field(examples=["not_found"])
+    message: str = Field(examples=["There is no image 9f86d081…."])
+
+
+class ErrorOut(BaseModel):
+    """The one shape of every failure."""
+
+    error: ErrorBody
+
+
+class HealthOut(BaseModel):
+    status: Literal["ok"]
+
+
+class ReadinessOut(BaseModel):
+    status: Literal["ready"]
+    project: str
+    worker: str
+
+
+class ClassOut(BaseModel):
+    id: int
+    name: str
+    key: str | None
+    colour: str
+    description: str
+    position: int
+
+
+class ClassesOut(BaseModel):
+    classes: list[ClassOut]
+
+
+class LeaseOut(BaseModel):
+    token: int
+    expires_at: str
+
+
+class ScoreOut(BaseModel):
+    class_id: int
+    probability: float
+    logit: float
+    patch: float | None
+    whole: float | None
+
+
+class HeatmapOut(BaseModel):
+    """Signed contributions, row by row: above zero speaks for the flag, below for the runner-up."""
+
+    grid: tuple[int, int]
+    values: list[float]
+    scale: float
+
+
+class EvidenceOut(BaseModel):
+    """One match. Boxes are [left, top, right, bottom] in pixels of the upright original."""
+
+    number: int
+    class_id: int
+    similarity: float
+    contribution: float
+    query_box: tuple[int, int, int, int]
+    support_image: str
+    support_name: str
+    support_url: str
+    support_width: int
+    support_height: int
+    support_box: tuple[int, int, int, int]
+
+
+class SuggestionOut(BaseModel):
+    """What may be seen of a prediction; all but the first lines are empty unless ``state`` is shown."""
+
+    state: Literal["shown", "withheld", "pending", "none", "failed"]
+    reason: str
+    prediction_id: int | None
+    run_id: int | None
+    stale: bool
+    flag: int | None
+    runner_up: int | None
+    margin: float | None
+    calibrated: str | None
+    encoder: str | None
+    reasoner: str | None
+    recipe: str | None
+    support_version: str | None
+    explanation: str
+    cited: list[int]
+    scores: list[ScoreOut]
+    heatmap: HeatmapOut | None
+    evidence: list[EvidenceOut]
+
+
+class ItemOut(BaseModel):
+    """One image dealt out to one annotator."""
+
+    id: str
+    name: str
+    image_url: str
+    width: int
+    height: int
+    version: int
+    lease: LeaseOut | None
+    suggestion: SuggestionOut
+    skipped: bool
+    note: str | None
+
+
+class ProgressOut(BaseModel):
+    total: int
+    labelled: int
+    unsure: int
+    skipped: int
+    left: int
+    mine: int
+    labelled_last_minute: int
+
+
+class RunStatusOut(BaseModel):
+    state: str
+    done: int
+    total: int
+    sentence: str
+    encoder: str
+    reasoner: str
+    recipe: str
+    support_version: str
+    stale: int
+    seconds_left: float | None
+
+
+class UndoableOut(BaseModel):
+    event_id: str
+    image: str
+    kind: str
+    class_id: int | None
+    group: str | None
+
+
+class QueueOut(BaseModel):
+    items: list[ItemOut]
+    progress: ProgressOut
+    run: RunStatusOut
+    undoable: list[UndoableOut]
+
+
+class ItemsOut(BaseModel):
+    items: list[ItemOut]
+
+
+class LabelOut(BaseModel):
+    image: str
+    annotator: str
+    state: str
+    class_id: int | None
+    event_id: str
+    decided_at: str
+    note: str | None
+    conflict: bool
+
+
+class LabelsOut(BaseModel):
+    labels: list[LabelOut]
+
+
+class DecisionOut(BaseModel):
+    """What became of a decision; ``message`` is there where a person should read something."""
+
+    id: str
+    outcome: Literal["stored", "duplicate", "conflict"]
+    version: int
+    label: LabelOut | None
+    message: str | None
+    progress: ProgressOut
+
+
+class ShareOut(BaseModel):
+    image: str
+    name: str
+    url: str
+    contribution: float
+
+
+class DetailOut(BaseModel):
+    """Everything behind one prediction. Σ heatmap + whole + constant = logit(flag) − logit(runner-up)."""
+
+    image: str
+    name: str
+    width: int
+    height: int
+    suggestion: SuggestionOut
+    whole: float | None
+    constant: float | None
+    by_support: list[ShareOut]
+
+
+class RunsOut(BaseModel):
+    runs: list[dict[str, Any]]
+
+
+# --------------------------------------------------------------------------- core -> JSON
+def image_url(sha256: str, size: str = "preview") -> str:
+    """Where the API serves a re-encoded image; the address of a content never changes."""
+    return f"/api/images/{sha256}/{size}"
+
+
+def class_json(record: ClassRecord) -> dict[str, Any]:
+    """As :class:`ClassOut`."""
+    return {
+        "id": record.id,
+        "name": record.name,
+        "key": record.key,
+        "colour": record.colour,
+        "description": record.description,
+        "position": record.position,
+    }
+
+
+def label_json(label: Label) -> dict[str, Any]:
+    """As :class:`LabelOut`."""
+    return {name: getattr(label, name) for name in LabelOut.model_fields}
+
+
+def _evidence_json(prediction: Prediction, support: Mapping[str, ImageRecord]) -> list[dict[str, Any]]:
+    return [
+        {
+            "number": e.number,
+            "class_id": e.class_id,
+            "similarity": e.similarity,
+            "contribution": e.contribution,
+            "query_box": e.query_box.as_list(),
+            "support_image": e.support_image,
+            "support_name": support[e.support_image].name,
+            "support_url": image_url(e.support_image),
+            "support_width": support[e.support_image].width,
+            "support_height": support[e.support_image].height,
+            "support_box": e.support_box.as_list(),
+        }
+        for e in prediction.evidence
+        if e.support_image in support  # an image that left the store can no longer be shown
+    ]
+
+
+def suggestion_json(suggestion: Suggestion) -> dict[str, Any]:
+    """As :class:`SuggestionOut`. A suggestion that is not shown says why, and nothing else."""
+    p = suggestion.prediction
+    answer: dict[str, Any] = {
+        "state": suggestion.state,
+        "reason": suggestion.reason,
+        "prediction_id": suggestion.prediction_id,
+        "run_id": suggestion.run_id,
+        "stale": suggestion.stale,
+        "flag": None,
+        "runner_up": None,
+        "margin": None,
+        "calibrated": None,
+        "encoder": None,
+        "reasoner": None,
+        "recipe": None,
+        "support_version": None,
+        "explanation": "",
+        "cited": [],
+        "scores": [],
+        "heatmap": None,
+        "evidence": [],
+    }
+    if p is None or suggestion.state != "shown":
+        return answer
+    parts = p.contributions
+    answer |= {
+        "flag": p.flag,
+        "runner_up": p.runner_up,
+        "margin": p.margin,
+        "calibrated": p.calibrated.value,
+        "encoder": p.encoder,
+        "reasoner": p.reasoner,
+        "recipe": p.recipe,
+        "support_version": p.support_version,
+        "explanation": p.explanation,
+        "cited": p.cited_evidence,
+        "scores": [{name: getattr(s, name) for name in ScoreOut.model_fields} for s in p.scores],
+        "heatmap": parts and {"grid": parts.grid, "values": parts.values, "scale": suggestion.scale},
+        "evidence": _evidence_json(p, {record.sha256: record for record in suggestion.support}),
+    }
+    return answer
+
+
+def item_json(item: QueueItem) -> dict[str, Any]:
+    """As :class:`ItemOut`."""
+    lease = None
+    if item.lease_token is not None:
+        lease = {"token": item.lease_token, "expires_at": item.lease_expires_at}
+    return {
+        "id": item.image.sha256,
+        "name": item.image.name,
+        "image_url": image_url(item.image.sha256),
+        "width": item.image.width,
+        "height": item.image.height,
+        "version": item.version,
+        "lease": lease,
+        "suggestion": suggestion_json(item.suggestion),
+        "skipped": item.skipped,
+        "note": item.note,
+    }
+
+
+def items_json(items: Iterable[QueueItem]) -> list[dict[str, Any]]:
+    """As a list of :class:`ItemOut`."""
+    return [item_json(item) for item in items]
+
+
+def run_status_json(status: RunStatus) -> dict[str, Any]:
+    """As :class:`RunStatusOut`."""
+    return {name: getattr(status, name) for name in RunStatusOut.model_fields}
+
+
+def queue_json(
+    items: Iterable[QueueItem], progress: Progress, status: RunStatus, undoable: Sequence[UndoableEvent]
+) -> dict[str, Any]:
+    """As :class:`QueueOut`."""
+    return {"items": items_json(items), "progress": progress, "run": run_status_json(status), "undoable": undoable}
+
+
+def decision_json(decision_id: str, result: DecisionResult, progress: Progress) -> dict[str, Any]:
+    """As :class:`DecisionOut`."""
+    return {
+        "id": decision_id,
+        "outcome": result.outcome.value,
+        "version": result.version,
+        "label": None if result.label is None else label_json(result.label),
+        "message": result.message or None,
+        "progress": progress,
+    }
+
+
+def detail_json(detail: Detail) -> dict[str, Any]:
+    """As :class:`DetailOut`."""
+    prediction = detail.suggestion.prediction
+    parts = None if prediction is None else prediction.contributions
+    return {
+        "image": detail.image.sha256,
+        "name": detail.image.name,
+        "width": detail.image.width,
+        "height": detail.image.height,
+        "suggestion": suggestion_json(detail.suggestion),
+        "whole": None if parts is None else parts.whole,
+        "constant": None if parts is None else parts.constant,
+        "by_support": [
+            {"image": r.sha256, "name": r.name, "url": image_url(r.sha256), "contribution": part}
+            for r, part in detail.by_support
+        ],
+    }

@@ -1,0 +1,116 @@
+"""Starts the server, in the one tested way: ``python -m ragvision_app run``, make and Docker all come here."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import socket
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from urllib.parse import quote
+
+import uvicorn
+
+from core.errors import InvalidInput
+from ragvision_app.origin import is_loopback
+
+TOKEN_VARIABLE = "RAGVISION_TOKEN"
+ROOT = Path(__file__).resolve().parent.parent  # holds .streamlit/config.toml
+WS_LIMIT = 200 * 1024 * 1024  # bytes of one websocket message, as Streamlit's server.maxMessageSize
+SHUTDOWN_SECONDS = 3  # open browser tabs hold websockets that never end by themselves
+
+
+def choose_token(host: str, token: str | None) -> str | None:
+    """The token to ask for: the one given (argument, else ``RAGVISION_TOKEN``), one made up where the server
+    is reachable from other machines, none on loopback."""
+    chosen = token or os.environ.get(TOKEN_VARIABLE, "")
+    if chosen:
+        if not chosen.isascii() or not chosen.isprintable() or " " in chosen:
+            raise InvalidInput("The token may hold ASCII letters, digits and signs only, and no spaces.")
+        return chosen
+    return None if is_loopback(host) else secrets.token_urlsafe(24)
+
+
+def address(host: str, port: int, token: str | None = None) -> str:
+    """The link to open; a wildcard address is shown as this machine's."""
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{name}:{port}/label" + (f"?token={quote(token, safe='')}" if token else "")
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket; raises InvalidInput with a sentence where the address cannot be had."""
+    try:
+        family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(where[:2], family=family, backlog=2048)
+    except OverflowError:
+        raise InvalidInput(f"There is no port {port}: a port is between 0 and 65535.") from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise InvalidInput(f"Port {port} is taken by another program. Choose another with --port.") from error
+        raise InvalidInput(f"The server cannot listen on {host} port {port}: {error.strerror}.") from error
+
+
+def configure_streamlit(host: str, port: int) -> None:
+    """Makes Streamlit read our ``.streamlit/config.toml``, from whatever folder the server was started."""
+    from streamlit import config
+
+    config._main_script_path = str(ROOT / "app")  # its folder is where the file is looked for
+    given = {"server.address": host, "server.port": port, "server.headless": True}
+    config.get_config_options(force_reparse=True, options_from_flags=given)
+
+
+class _Server(uvicorn.Server):
+    """Says where it is once it really answers."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready()
+
+
+def serve(
+    project: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8501,
+    token: str | None = None,
+    allowed_hosts: Iterable[str] = (),
+    announce: Callable[[str], None] = print,
+) -> None:
+    """Serves one project until it is interrupted.
+
+    ``announce`` is called once, with the link to open, when the server answers; port 0 takes any free
+    one. Raises InvalidInput (address, token) and ProjectError before anything is served.
+    """
+    chosen = choose_token(host, token)
+    listener = bind(host, port)
+    try:
+        port = listener.getsockname()[1]
+        configure_streamlit(host, port)
+        from core.workbench import Workbench
+        from ragvision_app.asgi import create_app
+
+        workbench = Workbench.open(project)
+        try:
+            config = uvicorn.Config(
+                create_app(workbench, token=chosen, allowed_hosts=allowed_hosts),
+                log_level="warning",
+                access_log=False,  # addresses may hold a token
+                server_header=False,
+                ws="websockets-sansio",
+                ws_max_size=WS_LIMIT,
+                ws_ping_interval=30,
+                ws_ping_timeout=30,
+                timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            )
+            server = _Server(config, lambda: announce(address(host, port, chosen)))
+            server.run(sockets=[listener])
+        finally:
+            workbench.close()
+    finally:
+        listener.close()

@@ -1,0 +1,65 @@
+"""The sidebar under the page list: which project, who suggests, how far it is. Calm and compact."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from core.errors import ProjectError
+from ragvision_app import state
+
+if TYPE_CHECKING:
+    from core.runs import RunStatus
+    from core.store import Progress
+    from core.workbench import Workbench
+
+REFRESH = "5s"
+
+
+def progress_sentence(progress: Progress) -> str:
+    """``12 of 300 labelled``, with what was put aside where there is any."""
+    parts = [f"{progress.labelled:,} of {progress.total:,} labelled"]
+    if progress.unsure:
+        parts.append(f"{progress.unsure:,} unsure")
+    if progress.skipped:
+        parts.append(f"{progress.skipped:,} skipped")
+    return " · ".join(parts)
+
+
+def run_sentence(status: RunStatus) -> str:
+    """What the worker does, with its numbers while it counts."""
+    if status.state == "computing" and status.total:
+        left = "" if status.seconds_left is None else f", {_duration(status.seconds_left)} left"
+        return f"{status.done:,} of {status.total:,} suggestions{left}"
+    return status.sentence
+
+
+def _duration(seconds: float) -> str:
+    return f"{max(1, round(seconds))} s" if seconds < 90 else f"{round(seconds / 60)} min"
+
+
+def draw_sidebar() -> None:
+    """Draws it; a project that cannot be opened is said once, here, and ends the page."""
+    try:
+        workbench = state.workbench()
+    except ProjectError as error:
+        st.error(str(error), icon=":material/folder_off:")
+        st.stop()
+    with st.sidebar:
+        st.markdown("**Project**")
+        st.text(workbench.project.root.name, help=str(workbench.project.root))
+        _status(workbench)
+        if not state.is_served():
+            st.caption("Pages only: start with `python -m ragvision_app run` to label.")
+
+
+@st.fragment(run_every=REFRESH)
+def _status(workbench: Workbench) -> None:
+    progress = workbench.progress(str(st.session_state.get(state.ANNOTATOR, "")))
+    status = workbench.run_status()
+    st.progress(progress.labelled / progress.total if progress.total else 0.0)
+    st.caption(progress_sentence(progress))
+    st.caption(run_sentence(status))
+    if status.encoder:
+        st.caption(f"Encoder: {status.encoder}  \nReasoner: {status.reasoner}  \nRecipe: {status.recipe}")

@@ -1,0 +1,66 @@
+"""Every session_state key, and the one Workbench of this process.
+
+The server puts its Workbench here before it serves, so that pages and API work on the same object.
+Where a page runs without the server (AppTest), the project that ``RAGVISION_PROJECT`` names is opened.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.errors import ProjectError
+
+if TYPE_CHECKING:
+    from core.workbench import Workbench
+
+PROJECT_VARIABLE = "RAGVISION_PROJECT"
+
+# session_state keys, one name a meaning
+ANNOTATOR = "annotator"
+
+_lock = threading.Lock()
+_served: Workbench | None = None
+_opened: dict[Path, Workbench] = {}
+
+
+def serve_workbench(workbench: Workbench | None) -> None:
+    """Makes this the Workbench of the process; None takes it away again."""
+    global _served
+    _served = workbench
+
+
+def is_served() -> bool:
+    """Whether the API runs beside the pages, on the same Workbench."""
+    return _served is not None
+
+
+def workbench() -> Workbench:
+    """The Workbench that pages use; raises :class:`ProjectError` where no project was named.
+
+    Opened here, it starts no worker: a page alone never loads a model.
+    """
+    if _served is not None:
+        return _served
+    named = os.environ.get(PROJECT_VARIABLE, "")
+    if not named:
+        raise ProjectError(
+            f"No project was named. Start with `python -m ragvision_app run --project DIR`, or set {PROJECT_VARIABLE}."
+        )
+    from core.workbench import Workbench
+
+    root = Path(named).resolve()
+    with _lock:
+        if root not in _opened:
+            _opened[root] = Workbench.open(root)
+        return _opened[root]
+
+
+def close_opened() -> None:
+    """Closes what :func:`workbench` opened itself; for tests."""
+    with _lock:
+        for each in _opened.values():
+            each.close()
+        _opened.clear()
