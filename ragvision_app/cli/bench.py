@@ -1,0 +1,23 @@
+"""``bench``: speed, as ratios measured in one run."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Annotated
+
+import typer
+
+
+def bench(
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    only: Annotated[str | None, typer.Option("--only", metavar="NAME", help="Measure this row alone.")] = None,
+) -> None:
+    """Measure the workbench against simpler ways of doing the same, on this machine.
+
+    [bold]Examples[/]
+
+    python -m ragvision_app bench
+
+    python -m ragvision_app bench --only decisions --json
+    """
+    raise typer.Exit(importlib.import_module("ragvision_app.bench").main(as_json=json, only=only))

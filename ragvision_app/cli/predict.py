@@ -1,0 +1,94 @@
+"""``predict``: a folder of images, a folder of examples, one JSON line an image."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Annotated
+
+import typer
+
+from core.errors import ImportFailed
+from core.settings import RECIPES, ImageLimits, PipelineSettings
+from ragvision_app.cli.console import listed, progress_bar, say, warn
+
+DEFAULTS = PipelineSettings()
+
+
+def predict(
+    support: Annotated[
+        Path, typer.Option("--support", metavar="DIR", help="Examples: one sub-folder a class.", show_default=False)
+    ],
+    queries: Annotated[
+        Path, typer.Option("--queries", metavar="DIR", help="Images to predict, sub-folders too.", show_default=False)
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE.jsonl", help="Where the lines go; - is stdout.", show_default=False)
+    ],
+    encoder: Annotated[str, typer.Option(help="Name of the encoder.")] = DEFAULTS.encoder,
+    recipe: Annotated[str, typer.Option(help=f"How class scores are made: {', '.join(RECIPES)}.")] = DEFAULTS.recipe,
+    reasoner: Annotated[str, typer.Option(help="Name of the reasoner.")] = DEFAULTS.reasoner,
+) -> None:
+    """Predict a folder of images from a folder of examples. Needs no project.
+
+    Every line holds one image's flag, class probabilities, numbered evidence and the contributions, which add up to
+    the difference between the flag's logit and the runner-up's. A file that cannot be read is a line too, with the
+    reason.
+
+    [bold]Examples[/]
+
+    python -m ragvision_app predict --support examples --queries photos --out predictions.jsonl
+
+    python -m ragvision_app predict --support examples --queries photos --recipe patch --out - | jq .flag
+    """
+    from core.imports import folder_source
+    from core.workbench import create_engine
+    from ragvision_app.predict_folders import predict_lines, read_examples
+
+    settings = PipelineSettings(encoder=encoder, recipe=recipe, reasoner=reasoner)
+    limits = ImageLimits()
+    for folder, what in ((support, "support"), (queries, "query")):
+        if not folder.is_dir():
+            raise ImportFailed(f"{folder} is not a folder, so no {what} images can be read from it.")
+
+    source = folder_source(queries)
+    examples = read_examples(support, limits)
+    listed("Support images that cannot be read are left out:", examples.refused)
+    listed("Support images that are there twice count once:", ((n, f"the same as {of}") for n, of in examples.repeated))
+    total = len(source) + len(source.refused)
+    unreadable: list[tuple[str, str]] = []
+    without_flag: list[tuple[str, str]] = []
+    with lines_to(out) as file, progress_bar("Predicting", total=total) as bar:
+        lines = predict_lines(lambda load: create_engine(settings, load), examples, source, limits)
+        for number, line in enumerate(lines, 1):
+            file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
+            if line["status"] == "unreadable":
+                unreadable.append((line["image"], line["reason"]))
+            elif line["flag"] is None:
+                without_flag.append((line["image"], line["reason"] or "abstained"))
+            bar(number, total)
+
+    listed("Images that cannot be read; their lines say so:", unreadable)
+    listed("Images without a flag; their lines say why:", without_flag)
+    if str(out) != "-":
+        say(f"{total - len(unreadable)} images predicted into {out}.")
+    if len(unreadable) == total:
+        warn("No image could be read.")
+        raise typer.Exit(1)
+
+
+@contextmanager
+def lines_to(out: Path) -> Iterator[IO[str]]:
+    """The output file, which takes its name only when all lines are in it; stdout for ``-``."""
+    from core.files import open_atomic
+
+    if str(out) == "-":
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with open_atomic(out) as file:
+        yield file
