@@ -1,0 +1,116 @@
+"""One label with its whole provenance: the row of every export format, and of every import of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from core.types import ImageRecord, Prediction
+
+if TYPE_CHECKING:  # the store is handed in
+    from core.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRow:
+    """What one annotator decided about one image, and what stood behind it.
+
+    ``image`` is the SHA-256 of the original bytes; ``state`` is labelled, unsure or skipped (noted: a note
+    alone). ``kind`` and ``event_id`` are those of the deciding event. ``suggested_class`` is what the machine
+    had suggested, ``suggestion_shown`` whether the annotator could see it. The last block is the prediction:
+    empty where the decision was made without one. Ids hold within their project; names hold everywhere.
+    """
+
+    image: str
+    name: str
+    source: str
+    state: str
+    class_name: str | None
+    annotator: str
+    decided_at: str
+    event_id: str
+    kind: str
+    class_id: int | None = None
+    suggested_class: str | None = None
+    suggested_class_id: int | None = None
+    suggestion_shown: bool = False
+    attention_ms: int | None = None
+    note: str | None = None
+    conflict: bool = False
+    prediction_id: int | None = None
+    predicted_class: str | None = None
+    predicted_probability: float | None = None
+    label_probability: float | None = None
+    calibrated: str | None = None
+    encoder: str | None = None
+    reasoner: str | None = None
+    recipe: str | None = None
+    support_version: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values in the order of the columns."""
+        return asdict(self)
+
+
+COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(LabelRow))
+
+
+def label_rows(store: Store, annotator: str | None = None) -> Iterator[LabelRow]:
+    """Every label in force (of one annotator, if named), in the order of import, then by annotator."""
+    names = {record.id: record.name for record in store.classes(include_archived=True)}
+    by_image: dict[str, list[Any]] = {}
+    for label in store.labels(annotator):
+        by_image.setdefault(label.image, []).append(label)
+    for record in _images(store):
+        labels = by_image.pop(record.sha256, None)
+        if not labels:
+            continue
+        events = {event["id"]: event for event in store.history(record.sha256)}
+        for label in sorted(labels, key=lambda label: str(label.annotator)):
+            event = events[label.event_id]
+            predicted = store.prediction_by_id(event["prediction_id"]) if event["prediction_id"] else None
+            yield LabelRow(
+                image=record.sha256,
+                name=record.name,
+                source=record.source,
+                state=label.state,
+                class_name=names.get(label.class_id),
+                annotator=label.annotator,
+                decided_at=label.decided_at,
+                event_id=label.event_id,
+                kind=str(event["kind"]),
+                class_id=label.class_id,
+                suggested_class=names.get(event["suggested_class"]),
+                suggested_class_id=event["suggested_class"],
+                suggestion_shown=bool(event["suggestion_shown"]),
+                attention_ms=event["attention_ms"],
+                note=label.note or None,
+                conflict=label.conflict,
+                prediction_id=event["prediction_id"],
+                **_provenance(predicted, names, label.class_id),
+            )
+
+
+def _images(store: Store, page: int = 1000) -> Iterator[ImageRecord]:
+    offset = 0
+    while records := store.images(limit=page, offset=offset):
+        yield from records
+        offset += len(records)
+
+
+def _provenance(predicted: Prediction | None, names: dict[int, str], class_id: int | None) -> dict[str, Any]:
+    if predicted is None:
+        return {}
+    probabilities = {score.class_id: score.probability for score in predicted.scores}
+    flag = predicted.flag
+    return {
+        "predicted_class": None if flag is None else names.get(flag),
+        "predicted_probability": None if flag is None else probabilities.get(flag),
+        "label_probability": None if class_id is None else probabilities.get(class_id),
+        "calibrated": str(predicted.calibrated),
+        "encoder": predicted.encoder,
+        "reasoner": predicted.reasoner,
+        "recipe": predicted.recipe,
+        "support_version": predicted.support_version,
+    }

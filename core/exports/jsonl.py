@@ -1,0 +1,33 @@
+"""JSON Lines (UTF-8): one object a label, keys as the columns of the CSV, nothing escaped or guarded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO
+
+from core.exports._report import ExportReport, cannot_write
+from core.exports._rows import LabelRow
+from core.files import open_atomic
+from core.project import Project
+
+MEDIA_TYPE = "application/x-ndjson"
+
+
+def export(rows: Iterable[LabelRow], out: Path, *, project: Project | None = None, link: bool = False) -> ExportReport:
+    """Write ``out`` whole or not at all, over what was there. Raises :class:`ProjectError`."""
+    try:
+        with open_atomic(out) as file:
+            count = write(rows, file)
+    except OSError as error:
+        raise cannot_write(out, error) from error
+    return ExportReport(out, count)
+
+
+def write(rows: Iterable[LabelRow], file: IO[str]) -> int:
+    """Write to an open text file; the number of rows."""
+    count = 0
+    for count, row in enumerate(rows, 1):  # noqa: B007 - the count is what is returned
+        file.write(json.dumps(row.to_dict(), ensure_ascii=False) + "\n")
+    return count

@@ -1,0 +1,271 @@
+"""Labels that were exported elsewhere → decisions here, matched by the images' content.
+
+Every imported label is an event of its own, with an id made from what it says: importing a file twice
+changes nothing. What somebody decided here is never overruled by a file unless that is asked for.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from core.errors import ImportFailed, InvalidInput
+from core.exports._rows import COLUMNS, LabelRow
+from core.exports.csv import unguarded
+from core.exports.folder import MANIFEST
+from core.images import shown
+from core.imports._source import Refused
+from core.types import Decision, Kind, Label
+
+if TYPE_CHECKING:  # the store is handed in
+    from core.store import Store
+
+_NAMESPACE = uuid.UUID("6f0a1c1e-6a55-5d0e-9d3b-52b1f3a7c0de")
+_ROW = TypeAdapter(LabelRow)
+_NEEDED = ("image", "state", "annotator", "decided_at")
+_STATES = {"labelled": Kind.CORRECT, "unsure": Kind.UNSURE, "skipped": Kind.SKIP, "noted": Kind.NOTE}
+
+
+@dataclass(slots=True)
+class LabelImport:
+    """What became of every row: each is counted in one of these.
+
+    ``missing`` names images that this project lacks; ``kept`` those on which the annotator has decided
+    otherwise here; ``refused`` rows that say nothing usable, by line.
+    """
+
+    added: int = 0
+    unchanged: int = 0
+    missing: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    new_classes: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        parts = [f"{self.added:,} labels added", f"{self.unchanged:,} there already"]
+        if self.new_classes:
+            parts.append(f"{len(self.new_classes):,} new classes ({', '.join(map(shown, self.new_classes[:5]))})")
+        if self.kept:
+            parts.append(f"{len(self.kept):,} left as they were decided here ({_some(self.kept)})")
+        if self.missing:
+            parts.append(f"{len(self.missing):,} of images that are not in this project ({_some(self.missing)})")
+        if self.refused:
+            first = self.refused[0]
+            parts.append(f"{len(self.refused):,} rows refused (first, {first.name}: {first.reason.rstrip('.')})")
+        return ", ".join(parts) + "."
+
+
+def import_labels(store: Store, path: Path, *, replace: bool = False) -> LabelImport:
+    """Take over the labels of a CSV, a JSON Lines file or a folder that the export wrote.
+
+    ``replace`` lets the file overrule what the same annotator decided here. Missing classes are made.
+    Raises :class:`ImportFailed` where the file as a whole cannot be read.
+    """
+    path = Path(path).expanduser()
+    return import_rows(store, read_rows(path), replace=replace)
+
+
+def import_rows(store: Store, rows: Iterable[LabelRow | Refused], *, replace: bool = False) -> LabelImport:
+    """As :func:`import_labels`, from rows."""
+    report = LabelImport()
+    here = {(label.image, label.annotator): label for label in store.labels()}
+    classes = _Classes(store, report)
+    for chunk in _chunks(rows, 500):
+        present = store.has_images({row.image for row in chunk if isinstance(row, LabelRow)})
+        for row in chunk:
+            if isinstance(row, Refused):
+                report.refused.append(row)
+            elif row.image not in present:
+                report.missing.append(row.name or row.image)
+            else:
+                _take(store, row, here, classes, report, replace)
+    return report
+
+
+def read_rows(path: Path) -> Iterator[LabelRow | Refused]:
+    """The rows of an exported file, lazily; one that cannot be used comes as a :class:`Refused`."""
+    if path.is_dir():
+        path = path / MANIFEST
+    if not path.is_file():
+        raise ImportFailed(f"There is no file {shown(str(path))}. Name a CSV or JSONL file, or a folder, of an export.")
+    lines = _csv_rows(path) if path.suffix.lower() == ".csv" else _json_rows(path)
+    try:
+        for number, values in lines:
+            yield values if isinstance(values, Refused) else _row(number, values)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ImportFailed(
+            f"{shown(path.name)} cannot be read as an export: {error}. Export the labels again, as UTF-8."
+        ) from error
+    except OSError as error:
+        raise ImportFailed(f"{shown(path.name)} cannot be read: {error.strerror or error}.") from error
+
+
+def _take(
+    store: Store,
+    row: LabelRow,
+    here: dict[tuple[str, str], Label],
+    classes: _Classes,
+    report: LabelImport,
+    replace: bool,
+) -> None:
+    try:
+        class_id = classes.id_of(row.class_name) if row.state == "labelled" and row.class_name else None
+        suggested = classes.known(row.suggested_class)
+    except InvalidInput as error:
+        report.refused.append(Refused(row.name, str(error)))
+        return
+    existing = here.get((row.image, row.annotator))
+    if existing is not None and _says(existing) == (row.state, class_id, row.note or ""):
+        report.unchanged += 1
+        return
+    if existing is not None and not replace:
+        report.kept.append(row.name or row.image)
+        return
+    try:
+        for decision in _decisions(row, class_id, suggested):
+            result = store.decide(decision)
+    except InvalidInput as error:
+        report.refused.append(Refused(row.name, str(error)))
+        return
+    if result.label is not None:
+        here[row.image, row.annotator] = result.label
+    report.added += 1
+
+
+def _says(label: Label) -> tuple[str, int | None, str]:
+    return label.state, label.class_id, label.note or ""
+
+
+def _decisions(row: LabelRow, class_id: int | None, suggested: int | None) -> Iterator[Decision]:
+    kind = _STATES[row.state]
+    if row.state == "labelled":
+        if row.kind == Kind.ADJUDICATE:
+            kind = Kind.ADJUDICATE
+        elif class_id == suggested and row.suggestion_shown:
+            kind = Kind.ACCEPT
+    if kind != Kind.NOTE:
+        yield Decision(
+            id=_event_id(row, kind),
+            kind=kind,
+            image=row.image,
+            annotator=row.annotator,
+            made_at=row.decided_at,
+            class_id=class_id,
+            suggested_class=suggested,
+            suggestion_shown=row.suggestion_shown,
+            attention_ms=row.attention_ms,
+        )
+    if row.note:
+        yield Decision(
+            id=_event_id(row, Kind.NOTE),
+            kind=Kind.NOTE,
+            image=row.image,
+            annotator=row.annotator,
+            made_at=row.decided_at,
+            note=row.note,
+        )
+
+
+def _event_id(row: LabelRow, kind: Kind) -> str:
+    """The same for the same statement, whichever project it is exported from or imported into."""
+    said = [row.image, row.annotator, row.decided_at, kind, row.state, row.class_name or "", row.note or ""]
+    return str(uuid.uuid5(_NAMESPACE, json.dumps(said)))
+
+
+@dataclass(slots=True)
+class _Classes:
+    """Class ids by name, made when first needed."""
+
+    store: Store
+    report: LabelImport
+    ids: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        records = self.store.classes(include_archived=True)
+        for record in sorted(records, key=lambda record: record.archived_at is None):  # an active one wins
+            self.ids[record.name] = record.id
+
+    def id_of(self, name: str) -> int:
+        if name not in self.ids:
+            self.ids[name] = self.store.add_class(name).id
+            self.report.new_classes.append(name)
+        return self.ids[name]
+
+    def known(self, name: str | None) -> int | None:
+        return None if name is None else self.ids.get(name)
+
+
+def _row(number: int, values: dict[str, Any]) -> LabelRow | Refused:
+    where = f"line {number}"
+    missing = [name for name in _NEEDED if values.get(name) in (None, "")]
+    if missing:
+        return Refused(where, f"{', '.join(missing)} is missing.")
+    known = {name: values[name] for name in COLUMNS if name in values}
+    defaults = {"name": "", "source": "", "class_name": None, "event_id": "", "kind": ""}
+    try:
+        row = _ROW.validate_python({**defaults, **known})
+    except ValidationError as error:
+        first = error.errors()[0]
+        return Refused(where, f"{'.'.join(map(str, first['loc']))}: {first['msg']}.")
+    if row.state not in _STATES:
+        return Refused(where, f"its state is {shown(row.state)}; there are {', '.join(_STATES)}.")
+    if row.state == "labelled" and not row.class_name:
+        return Refused(where, "it is labelled without a class.")
+    return row
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | Refused]]:
+    # utf-8-sig: a spreadsheet that saved the file again puts a byte order mark in front
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        if not set(_NEEDED) <= set(reader.fieldnames or ()):
+            raise ImportFailed(
+                f"{shown(path.name)} is no export of labels: its first line must name the columns "
+                f"{', '.join(_NEEDED)} and class_name."
+            )
+        for values in reader:
+            yield (
+                reader.line_num,
+                {
+                    key: None if cell in (None, "") else unguarded(cell)
+                    for key, cell in values.items()
+                    if key is not None
+                },
+            )
+
+
+def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | Refused]]:
+    with path.open(encoding="utf-8", newline="\n") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                values = json.loads(line)
+            except (ValueError, RecursionError):
+                values = None
+            if isinstance(values, dict):
+                yield number, values
+            else:
+                yield number, Refused(f"line {number}", "it is not a JSON object.")
+
+
+def _chunks(rows: Iterable[LabelRow | Refused], size: int) -> Iterator[list[LabelRow | Refused]]:
+    chunk: list[LabelRow | Refused] = []
+    for row in rows:
+        chunk.append(row)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(shown(name, 40) for name in names[:3]) + (", …" if len(names) > 3 else "")
