@@ -1,0 +1,261 @@
+"""One query → one Prediction, through ports only: retrieve → score → reason, with what adds up to it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from core import contributions, evidence
+from core.errors import InvalidInput, NotReady
+from core.heatmap import fit_scales
+from core.indexes import create_index
+from core.ports import Index, Reasoner, ReasonRequest
+from core.scoring import FittedSupport, Scored, combine, fit_scores, leave_one_out, whole_of
+from core.scoring_basis import Basis
+from core.scoring_patch import Matches
+from core.settings import PipelineSettings
+from core.types import (
+    Answer,
+    ClassScore,
+    Embeddings,
+    Float32,
+    Prediction,
+    QueryImage,
+    SupportSet,
+)
+
+__all__ = ["Basis", "FittedSupport", "Pipeline", "Scored"]
+
+_CHUNK = 32  # queries scored at once: bounds memory, not speed
+
+
+class Pipeline:
+    """Fits support sets and predicts queries under one configuration. Holds no state of its own."""
+
+    def __init__(self, reasoner: Reasoner, settings: PipelineSettings, index: Index | None = None) -> None:
+        self.reasoner, self.settings = reasoner, settings
+        self._index = index or create_index("numpy-exact")
+
+    # ------------------------------------------------------------------ support
+    def fit(
+        self,
+        support: SupportSet,
+        embeddings: Embeddings,
+        *,
+        support_sizes: Mapping[str, tuple[int, int]],
+        support_names: Mapping[str, str],
+        encoder_id: str,
+        basis: Basis | None = None,
+    ) -> FittedSupport:
+        """Everything that depends on the support set alone, leave-one-out included.
+
+        ``embeddings[i]`` belongs to ``support.images[i]``; sizes are (width, height) of the upright
+        originals. ``basis`` keeps an earlier one; without it one is fitted here. The result does not depend
+        on the order of the images. Raises NotReady with fewer than two classes that have images,
+        InvalidInput when an image is there twice or the basis is another encoder's.
+        """
+        if len(embeddings) != len(support.images):
+            raise ValueError(f"{len(support.images)} support images but {len(embeddings)} embeddings")
+        if len(set(support.images)) != len(support.images):
+            raise InvalidInput("The same image is twice in the support set. Remove it from one of its classes.")
+        counts = support.k_shot
+        classes = tuple(c for c in support.classes if counts[c.id])
+        without = tuple(c for c in support.classes if not counts[c.id])
+        if len(classes) < 2:
+            raise NotReady(_too_few(len(classes), [c.name for c in support.classes if counts[c.id]]))
+        column = {c.id: i for i, c in enumerate(classes)}
+        y = np.array([column[class_id] for class_id in support.class_ids], np.int64)
+        order = sorted(range(len(y)), key=lambda i: (y[i], support.images[i]))
+        images = tuple(support.images[i] for i in order)
+        embeddings, y = embeddings[np.array(order)], y[order]
+        if basis is None:
+            basis = Basis.fit(
+                embeddings.patches,
+                embeddings.whole,
+                pca_axes=self.settings.pca_axes,
+                shrinkage=self.settings.shrinkage,
+            )
+        elif len(basis.mean) != embeddings.patches.shape[-1] or len(basis.whole_mean) != embeddings.whole.shape[-1]:
+            raise InvalidInput("The basis was fitted for another encoder. Fit a new one from the support images.")
+        patch, whole, temperatures, calibrated, matches, usable = fit_scores(
+            embeddings, y, len(classes), basis=basis, k=self.settings.k_retrieval, index=self._index
+        )
+        return FittedSupport(
+            version=support.version,
+            encoder_id=encoder_id,
+            classes=classes,
+            without_images=without,
+            images=images,
+            names=tuple(support_names.get(image, image[:12]) for image in images),
+            sizes=tuple(support_sizes[image] for image in images),
+            y=y,
+            grid=embeddings.grid,
+            basis=basis,
+            patch=patch,
+            whole=whole,
+            temperatures=temperatures,
+            calibrated=calibrated,
+            leave_one_out=leave_one_out(
+                temperatures, matches, whole.loo, y, usable, images, tuple(c.id for c in classes)
+            ),
+            heat_scale=fit_scales(temperatures, matches, whole.loo, usable),
+        )
+
+    # ------------------------------------------------------------------ queries
+    def score_only(self, fitted: FittedSupport, embeddings: Embeddings, *, recipe: str | None = None) -> Scored:
+        """(n, C) scores of many queries, columns as ``fitted.class_ids``; no evidence, no explanation."""
+        recipe = recipe or self.settings.recipe
+        parts = [
+            self._score(fitted, embeddings[start : start + _CHUNK], recipe)[0]
+            for start in range(0, len(embeddings), _CHUNK)
+        ]
+        if not parts:
+            empty = np.zeros((0, len(fitted.classes)))
+            return Scored(empty, empty, None, None)
+        patch, whole = [p.patch for p in parts], [p.whole for p in parts]
+        return Scored(
+            np.concatenate([p.logits for p in parts]),
+            np.concatenate([p.probabilities for p in parts]),
+            None if patch[0] is None else np.concatenate([p for p in patch if p is not None]),
+            None if whole[0] is None else np.concatenate([w for w in whole if w is not None]),
+        )
+
+    def predict(self, fitted: FittedSupport, queries: Sequence[QueryImage], embeddings: Embeddings) -> list[Prediction]:
+        """One Prediction a query, in order; ``embeddings[i]`` belongs to ``queries[i]``.
+
+        With ``embeddings.whole_map`` the whole half is drawn on the heatmap; without it, it is one entry of
+        its own. Either way contributions add up to the difference of logits.
+        """
+        if len(queries) != len(embeddings):
+            raise ValueError(f"{len(queries)} queries but {len(embeddings)} embeddings")
+        predictions = []
+        for start in range(0, len(queries), _CHUNK):
+            part = embeddings[start : start + _CHUNK]
+            clock = time.perf_counter()
+            scores, matches = self._score(fitted, part, self.settings.recipe)
+            ms = (time.perf_counter() - clock) * 1000 / len(part)
+            for row, query in enumerate(queries[start : start + _CHUNK]):
+                one = Matches(matches.similarities[row : row + 1], matches.rows[row : row + 1])
+                rows = _row(scores, row)
+                predictions.append(self._predict(fitted, query, part[row : row + 1], one, rows, ms))
+        return predictions
+
+    def _score(self, fitted: FittedSupport, part: Embeddings, recipe: str) -> tuple[Scored, Matches]:
+        # The whole recipe needs no matches for its score, but its evidence does.
+        matches = fitted.patch.match(project(fitted.basis, part.patches))
+        ridge = None
+        if recipe in ("ensemble", "whole"):
+            ridge = fitted.whole.scores(fitted.basis.centre(whole_of(part))[0])
+        return combine(recipe, fitted.temperatures, matches, ridge), matches
+
+    def _predict(
+        self,
+        fitted: FittedSupport,
+        query: QueryImage,
+        embedding: Embeddings,
+        matches: Matches,
+        scores: Scored,
+        score_ms: float,
+    ) -> Prediction:
+        ms, clock = {"score": round(score_ms, 3)}, time.perf_counter()
+        recipe, grid = self.settings.recipe, embedding.grid
+        order = [int(c) for c in np.argsort(-scores.logits[0], kind="stable")]
+        part = contributions.cells(fitted, recipe, matches, embedding, order[0], order[1])
+        picks = evidence.choose(
+            matches,
+            part,
+            order,
+            grid=grid,
+            support_patches=fitted.patch.z.shape[1],
+            per_class=self.settings.max_patches_per_class,
+        )
+        shown = evidence.build(fitted, matches, part, picks, grid=grid, width=query.width, height=query.height)
+        class_scores = _class_scores(fitted, scores)
+        ms["evidence"], clock = _lap(clock)
+        answer = self.reasoner.reason(
+            ReasonRequest(
+                query=query,
+                classes=fitted.classes + fitted.without_images,
+                scores=class_scores,
+                evidence=shown,
+                support_names=dict(zip(fitted.images, fitted.names, strict=True)),
+                calibrated=fitted.calibrated.value,
+            )
+        )
+        ms["reason"], clock = _lap(clock)
+        runner_up = order[1]
+        if answer.flag is not None and answer.flag != fitted.class_ids[order[0]]:
+            # The reasoner disagrees with the scores: everything is told for its flag, numbers stay as cited.
+            flag = _column(fitted, answer)
+            runner_up = order[0]
+            part = contributions.cells(fitted, recipe, matches, embedding, flag, runner_up)
+            shown = evidence.build(fitted, matches, part, picks, grid=grid, width=query.width, height=query.height)
+        p = np.sort(scores.probabilities[0])
+        return Prediction(
+            image=query.key,
+            status=answer.status,
+            flag=answer.flag,
+            runner_up=fitted.class_ids[runner_up],
+            margin=float(p[-1] - p[-2]),
+            scores=class_scores,
+            evidence=shown,
+            contributions=contributions.summarise(fitted, part, grid),
+            explanation=answer.explanation,
+            cited_evidence=answer.cited_evidence,
+            transcript=answer.transcript,
+            encoder=fitted.encoder_id,
+            reasoner=self.reasoner.id,
+            recipe=recipe,
+            support_version=fitted.version,
+            calibrated=fitted.calibrated,
+            reason=answer.reason,
+            ms=ms,
+        )
+
+
+def project(basis: Basis, patches: Float32) -> Float32:
+    """(n, gh, gw, d) → whitened (n, gh·gw, m)."""
+    n, gh, gw, d = patches.shape
+    return basis.project(patches.reshape(n, gh * gw, d))
+
+
+def _row(scores: Scored, row: int) -> Scored:
+    one = slice(row, row + 1)
+    return Scored(
+        scores.logits[one],
+        scores.probabilities[one],
+        None if scores.patch is None else scores.patch[one],
+        None if scores.whole is None else scores.whole[one],
+    )
+
+
+def _class_scores(fitted: FittedSupport, scores: Scored) -> tuple[ClassScore, ...]:
+    return tuple(
+        ClassScore(
+            class_id=class_id,
+            probability=float(scores.probabilities[0, c]),
+            logit=float(scores.logits[0, c]),
+            patch=None if scores.patch is None else float(scores.patch[0, c]),
+            whole=None if scores.whole is None else float(scores.whole[0, c]),
+        )
+        for c, class_id in enumerate(fitted.class_ids)
+    )
+
+
+def _column(fitted: FittedSupport, answer: Answer) -> int:
+    if answer.flag not in fitted.class_ids:
+        raise ValueError(f"the reasoner answered class {answer.flag}, which has no scores")
+    return fitted.class_ids.index(answer.flag)
+
+
+def _lap(since: float) -> tuple[float, float]:
+    now = time.perf_counter()
+    return round((now - since) * 1000, 3), now
+
+
+def _too_few(count: int, names: list[str]) -> str:
+    if count == 0:
+        return "No class has a support image yet. Add a few example images to at least two classes."
+    return f"Only the class {names[0]!r} has support images. Add example images to at least one more class."

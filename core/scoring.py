@@ -1,0 +1,183 @@
+"""From a support set's embeddings to class scores: the four recipes and their leave-one-out.
+
+ensemble  z_c = (½ log softmax(ridge / T₁)_c + ½ log softmax(S / T₂)_c) / T₃
+patch     z_c = log softmax(S / T₂)_c / T₃          whole   z_c = log softmax(ridge / T₁)_c / T₃
+vote      z_c = log softmax(votes / T_v)_c / T₃     the baseline: k nearest patches over all classes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.calibration import LeaveOneOut, Temperatures, fit_temperature, log_softmax, summarise
+from core.patches import Grid
+from core.ports import Index
+from core.scoring_basis import Basis
+from core.scoring_patch import Matches, PatchHalf
+from core.scoring_whole import WholeHalf, fit_whole
+from core.settings import RECIPES
+from core.types import Calibrated, ClassRecord, Embeddings, IntArray
+
+Float64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FittedSupport:
+    """A support set ready to score queries. Images are sorted by class, then sha256.
+
+    ``classes`` are those that have images (the columns of every score), ``without_images`` the rest.
+    ``heat_scale`` is, by recipe, the contribution at which a heatmap is drawn at full strength.
+    """
+
+    version: str
+    encoder_id: str
+    classes: tuple[ClassRecord, ...]
+    without_images: tuple[ClassRecord, ...]
+    images: tuple[str, ...]
+    names: tuple[str, ...]
+    sizes: tuple[tuple[int, int], ...]
+    y: IntArray
+    grid: Grid
+    basis: Basis
+    patch: PatchHalf
+    whole: WholeHalf
+    temperatures: Temperatures
+    calibrated: Calibrated
+    leave_one_out: Mapping[str, LeaveOneOut]
+    heat_scale: Mapping[str, float]
+
+    @property
+    def class_ids(self) -> tuple[int, ...]:
+        """The ids behind the columns of every score."""
+        return tuple(c.id for c in self.classes)
+
+    def recalibrated(self, recipe: str, logits: Float64, class_ids: list[int]) -> FittedSupport:
+        """The last temperature of ``recipe`` refitted on human labels outside the support set.
+
+        ``logits`` (n, C) as :meth:`Pipeline.score_only` gave them with this object, ``class_ids`` (n,) the
+        labels of their images. Labels of classes without support images are left out.
+        """
+        column = {class_id: c for c, class_id in enumerate(self.class_ids)}
+        keep = [row for row, class_id in enumerate(class_ids) if class_id in column]
+        y = np.array([column[class_ids[row]] for row in keep], np.int64)
+        last = self.temperatures.of(recipe)
+        fitted = fit_temperature(logits[keep] * last, y, last)
+        temperatures = replace(self.temperatures, last={**(self.temperatures.last or {}), recipe: fitted})
+        return replace(self, temperatures=temperatures, calibrated=Calibrated.LABELS)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """(n, C) float64 each. ``patch`` and ``whole`` are calibrated log-probabilities of the halves, or None."""
+
+    logits: Float64
+    probabilities: Float64
+    patch: Float64 | None
+    whole: Float64 | None
+
+
+def combine(recipe: str, t: Temperatures, matches: Matches | None, ridge: Float64 | None) -> Scored:
+    """The recipe's logits from what its halves gave; a half that the recipe lacks may be None."""
+    patch = whole = None
+    if recipe in ("ensemble", "patch") and matches is not None:
+        patch = log_softmax(matches.scores() / t.patch)
+    if recipe in ("ensemble", "whole") and ridge is not None:
+        whole = log_softmax(ridge / t.whole)
+    if recipe == "vote" and matches is not None:
+        z = log_softmax(matches.vote_scores() / t.vote)
+    elif patch is not None and whole is not None:
+        z = 0.5 * whole + 0.5 * patch
+    elif patch is not None:
+        z = patch
+    elif whole is not None:
+        z = whole
+    else:
+        raise ValueError(f"recipe {recipe!r} lacks the half that it is made of")
+    logits = z / t.of(recipe)
+    return Scored(logits, np.exp(log_softmax(logits)), patch, whole)
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What one unit of S, of the ridge output and of the vote share adds to a recipe's logit."""
+
+    patch: float
+    whole: float
+    vote: float
+
+
+def weights(recipe: str, t: Temperatures) -> Weights:
+    """The recipe as a linear form, up to a constant that is the same for every class."""
+    last = t.of(recipe)
+    half = 0.5 if recipe == "ensemble" else 1.0
+    return Weights(
+        patch=half / (t.patch * last) if recipe in ("ensemble", "patch") else 0.0,
+        whole=half / (t.whole * last) if recipe in ("ensemble", "whole") else 0.0,
+        vote=1.0 / (t.vote * last) if recipe == "vote" else 0.0,
+    )
+
+
+def whole_of(embeddings: Embeddings) -> NDArray[Any]:
+    """g (n, g) before normalisation: the mean of the head map where there is one, else ``whole``.
+
+    The map is preferred because contributions are made from it, and must add up to the score exactly.
+    """
+    if embeddings.whole_map is None:
+        return embeddings.whole
+    n, gh, gw, g = embeddings.whole_map.shape
+    mean = embeddings.whole_map.reshape(n, gh * gw, g).mean(axis=1, dtype=np.float64)
+    norm = np.sqrt((mean**2).sum(axis=1, keepdims=True))
+    result: Float64 = np.divide(mean, norm, out=np.zeros_like(mean), where=norm > 1e-12)
+    return result
+
+
+def fit_scores(
+    embeddings: Embeddings, y: IntArray, classes: int, *, basis: Basis, k: int, index: Index
+) -> tuple[PatchHalf, WholeHalf, Temperatures, Calibrated, Matches, NDArray[np.bool_]]:
+    """Support embeddings sorted by class y (n,) → halves, temperatures, leave-one-out matches and usable rows.
+
+    A row is usable when its class has another image: only then can leaving it out be judged.
+    """
+    counts = np.bincount(y, minlength=classes)
+    starts = tuple(int(s) for s in np.r_[0, np.cumsum(counts)])
+    usable = counts[y] > 1
+    z = basis.project(embeddings.patches.reshape(len(embeddings), -1, embeddings.patches.shape[-1]))
+    patch = PatchHalf(z, starts, k, index)
+    whole = fit_whole(basis.centre(whole_of(embeddings))[0], y, classes, usable)
+    matches = patch.leave_one_out()
+    if not usable.any():
+        return patch, whole, Temperatures(), Calibrated.NOT, matches, usable
+    rows, picked = y[usable], Matches(matches.similarities[usable], matches.rows[usable])
+    default = Temperatures()
+    t = Temperatures(
+        whole=fit_temperature(whole.loo[usable], rows, default.whole),
+        patch=fit_temperature(picked.scores(), rows, default.patch),
+        vote=fit_temperature(picked.vote_scores(), rows, default.vote),
+    )
+    together = combine("ensemble", t, picked, whole.loo[usable])
+    t = replace(t, last={"ensemble": fit_temperature(together.logits, rows, 1.0)})
+    return patch, whole, t, Calibrated.LEAVE_ONE_OUT, matches, usable
+
+
+def leave_one_out(
+    t: Temperatures,
+    matches: Matches,
+    ridge: Float64,
+    y: IntArray,
+    usable: NDArray[np.bool_],
+    images: tuple[str, ...],
+    class_ids: tuple[int, ...],
+) -> dict[str, LeaveOneOut]:
+    """Every recipe's leave-one-out numbers, from the masked matches and the ridge's closed form."""
+    kept = [image for image, ok in zip(images, usable, strict=True) if ok]
+    picked = Matches(matches.similarities[usable], matches.rows[usable])
+    result = {}
+    for recipe in RECIPES:
+        logits = combine(recipe, t, picked, ridge[usable]).logits if kept else np.zeros((0, len(class_ids)))
+        result[recipe] = summarise(recipe, logits, y[usable], kept, class_ids)
+    return result
