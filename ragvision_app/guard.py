@@ -70,7 +70,7 @@ class Guard:
             name = host_name(headers.get("host", ""))[:80]
             message = (
                 f"This workbench answers on this machine only, not to the name {name!r}. If that name is yours, "
-                "start it with --allow-host and that name."
+                "set RAGVISION_ALLOWED_HOSTS to it before starting."
             )
             return error_response(403, message, code="host_not_allowed")
         query = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)

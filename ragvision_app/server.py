@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,6 +16,7 @@ from core.errors import InvalidInput
 from ragvision_app.origin import is_loopback
 
 TOKEN_VARIABLE = "RAGVISION_TOKEN"
+HOSTS_VARIABLE = "RAGVISION_ALLOWED_HOSTS"  # names by which a proxy reaches a server on loopback, with commas between
 ROOT = Path(__file__).resolve().parent.parent  # holds .streamlit/config.toml
 WS_LIMIT = 200 * 1024 * 1024  # bytes of one websocket message, as Streamlit's server.maxMessageSize
 SHUTDOWN_SECONDS = 3  # open browser tabs hold websockets that never end by themselves
@@ -30,6 +31,11 @@ def choose_token(host: str, token: str | None) -> str | None:
             raise InvalidInput("The token may hold ASCII letters, digits and signs only, and no spaces.")
         return chosen
     return None if is_loopback(host) else secrets.token_urlsafe(24)
+
+
+def allowed_hosts() -> list[str]:
+    """The names in ``RAGVISION_ALLOWED_HOSTS``."""
+    return [name.strip() for name in os.environ.get(HOSTS_VARIABLE, "").split(",") if name.strip()]
 
 
 def address(host: str, port: int, token: str | None = None) -> str:
@@ -79,7 +85,6 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8501,
     token: str | None = None,
-    allowed_hosts: Iterable[str] = (),
     announce: Callable[[str], None] = print,
 ) -> None:
     """Serves one project until it is interrupted.
@@ -98,7 +103,7 @@ def serve(
         workbench = Workbench.open(project)
         try:
             config = uvicorn.Config(
-                create_app(workbench, token=chosen, allowed_hosts=allowed_hosts),
+                create_app(workbench, token=chosen, allowed_hosts=allowed_hosts()),
                 log_level="warning",
                 access_log=False,  # addresses may hold a token
                 server_header=False,

@@ -99,6 +99,8 @@ def register_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 400:  # FastAPI's answer to JSON that is nested too deeply
+            return error_response(422, "The request cannot be used: it is not valid JSON.", code="invalid_input")
         template = _HTTP_MESSAGES.get(HTTPStatus(error.status_code))
         where = {"method": request.method, "path": request.url.path}
         message = str(error.detail) if template is None else template.format(**where)
