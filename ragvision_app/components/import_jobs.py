@@ -115,7 +115,9 @@ class ImportJobs:
             job.error = f"The import stopped: {error.strerror or error}. What was imported so far is kept."
         finally:
             if job.report is None and not job.error:  # a defect of ours: the thread's traceback is in the log
-                job.error = "The import stopped unexpectedly. What was imported so far is kept; the log has the details."
+                job.error = (
+                    "The import stopped unexpectedly. What was imported so far is kept; the log has the details."
+                )
             job.finished = time.monotonic()
 
 

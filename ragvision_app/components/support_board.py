@@ -153,24 +153,24 @@ def _collect(
         files.setdefault(upload.class_id, []).append((name, b"".join(upload.parts)))
 
 
-def _add_files(
-    workbench: Workbench, state: BoardState, class_id: int, files: list[tuple[str, bytes]], by: str
-) -> None:
+def _add_files(workbench: Workbench, state: BoardState, class_id: int, files: list[tuple[str, bytes]], by: str) -> None:
     report = workbench.add_support_files(files, class_id, by=by)
     state.added[class_id] = state.added.get(class_id, 0) + len(report.added)
     state.notices = [n for n in state.notices if n.level == "error"]
-    if total := sum(state.added.values()):
-        names = _class_names(workbench)
-        parts = [f"{count} to {names.get(c, c)}" for c, count in state.added.items() if count]
-        state.tell("info", f"{_images(total)} added: {', '.join(parts)}.")
-    for name, first in report.duplicates:
-        state.tell("error", f"{name} is there already{_as(first)}; it was not added again.")
-    for name, reason in report.refused:
-        state.tell("error", reason if name in reason else f"{name}: {reason}")
+    names = _class_names(workbench)
+    for added_to, count in state.added.items():
+        if count:
+            state.tell("info", f"{_images(count)} added to {names.get(added_to, added_to)}.")
+    for twin in report.duplicates:
+        known_as = f", as {twin.first}" if twin.first != twin.name else ""
+        state.tell("error", f"{twin.name} is an example there already{known_as}. It was not added again.")
+    for refused in report.refused:
+        state.tell("error", sentence(refused.name, refused.reason))
 
 
-def _as(first: str) -> str:
-    return f" as {first}" if first and len(first) < 64 else ""  # a bare hash says nothing to a person
+def sentence(name: str, reason: str) -> str:
+    """A refusal that names its file once."""
+    return reason if name in reason else f"{name}: {reason}"
 
 
 def _images(count: int) -> str:

@@ -32,7 +32,7 @@ function arrange(parent, wanted) {
 function createBoard() {
   const board = {
     data: null, model: null, selected: new Set(), anchor: null, tiles: new Map(), sections: new Map(),
-    previews: new Map(), editing: null, dragged: null, dismissed: new Set(),
+    previews: new Map(), editing: null, saving: null, dragged: null, dismissed: new Set(),
   };
   board.channel = createChannel(() => render(board));
   board.root = el("div", "rv-gallery", { "data-ready": "false" });
@@ -303,8 +303,9 @@ export default function (component) {
   board.data = data;
   board.channel.send = (batch) => setTriggerValue("actions", batch);
   if (board.root.parentElement !== parentElement) parentElement.append(board.root);
-  board.channel.confirm(data.applied);
+  const confirmed = board.channel.confirm(data.applied);
   render(board);
+  if (confirmed) settleForm(board);
   board.root.dataset.ready = "true";
   board.channel.pump();
 }

@@ -169,6 +169,7 @@ function drawForm(board, section) {
   swatches.append(other);
   paint(colour);
   const close = () => { board.editing = null; render(board); section.edit.focus(); };
+  const save = el("button", "rvg-button rvg-primary", { type: "submit", text: "Save" });
   const form = el("form", "rvg-fields", {
     onsubmit: (event) => {
       event.preventDefault();
@@ -176,7 +177,9 @@ function drawForm(board, section) {
         kind: "update_class", class_id: classId, name: name.value.trim(), key: key.value.trim().toLowerCase() || null,
         colour, description: description.value.trim(),
       });
-      close();
+      board.saving = { save, close }; // it closes when the server took it, and stays with what was typed if not
+      save.disabled = true;
+      render(board);
     },
   },
   el("label", "rvg-field rvg-wide", {}, el("span", "", { text: "Name" }), name),
@@ -184,7 +187,7 @@ function drawForm(board, section) {
   el("label", "rvg-field rvg-full", {}, el("span", "", { text: "Description" }), description),
   el("div", "rvg-field rvg-full", {}, el("span", "", { text: "Colour" }), swatches),
   el("div", "rvg-actions", {},
-    el("button", "rvg-button rvg-primary", { type: "submit", text: "Save" }),
+    save,
     el("button", "rvg-button", { type: "button", text: "Cancel", onclick: close }),
     el("button", "rvg-button", { type: "button", text: "Move up", onclick: () => shiftClass(board, classId, -1) }),
     el("button", "rvg-button", { type: "button", text: "Move down", onclick: () => shiftClass(board, classId, 1) }),
@@ -192,7 +195,17 @@ function drawForm(board, section) {
       type: "button", text: "Archive", title: "Out of the way, kept with its labels; can be restored",
       onclick: () => { board.editing = null; board.channel.push({ kind: "archive", class_id: classId }); render(board); },
     })));
+  board.saving = null;
   section.form.replaceChildren(form);
   name.focus();
   name.select();
+}
+
+// After the server's answer: a refused change leaves the form open, with what was typed.
+function settleForm(board) {
+  if (!board.saving || board.channel.unconfirmed().some((a) => a.kind === "update_class")) return;
+  const { save, close } = board.saving;
+  board.saving = null;
+  save.disabled = false;
+  if (!(board.data.notices ?? []).some((n) => n.level === "error")) close();
 }

@@ -1,0 +1,66 @@
+"""Runs: what the worker is doing, what it has done, and under which configuration."""
+
+import streamlit as st
+
+from ragvision_app.components.page import open_page
+from ragvision_app.components.runs_view import (
+    HEADINGS,
+    NEXT_STEP,
+    failed_rows,
+    progress_line,
+    run_rows,
+    share,
+    stale_sentence,
+)
+
+workbench = open_page(
+    "Runs", "Suggestions are computed in the background, ahead of the annotator, and go on where they stopped."
+)
+
+
+@st.fragment(run_every=1.0)
+def current() -> None:
+    """The run in progress, once a second."""
+    status = workbench.run_status()
+    with st.container(border=True):
+        st.subheader(HEADINGS.get(status.state, status.state), anchor=False)
+        if status.state == "failed":
+            st.error(status.sentence)
+        else:
+            st.write(status.sentence)
+        if status.total:
+            st.progress(share(status), text=progress_line(status))
+        facts = [status.encoder, status.reasoner, status.recipe]
+        if any(facts):
+            version = f" · support {status.support_version[:12]}" if status.support_version else ""
+            st.caption(" · ".join(f for f in facts if f) + version)
+        if stale := stale_sentence(status):
+            st.warning(stale, icon=":material/update:")
+        if step := NEXT_STEP.get(status.state):
+            st.page_link(f"../pages/{step[1]}", label=step[0], icon=":material/arrow_forward:")
+
+
+@st.fragment(run_every=5.0)
+def history() -> None:
+    """Every run there was, and the images that none could read."""
+    rows = run_rows(workbench, workbench.store.runs())
+    if rows:
+        st.subheader("History", anchor=False)
+        st.dataframe(
+            rows,
+            hide_index=True,
+            column_config={
+                "Images": st.column_config.NumberColumn(
+                    format="localized", help="images with a suggestion of this run"
+                ),
+                "Started": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss"),
+                "Support version": st.column_config.TextColumn(help="content hash of the support set that was used"),
+            },
+        )
+    if failed := failed_rows(workbench):
+        st.subheader(f"Without a suggestion ({len(failed):,})", anchor=False)
+        st.dataframe(failed, hide_index=True)
+
+
+current()
+history()
