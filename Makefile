@@ -14,7 +14,8 @@ PROJECT ?=
 WHICH = $(if $(IMAGES),--images "$(IMAGES)",$(if $(PROJECT),,--demo)) $(if $(PROJECT),--project "$(PROJECT)")
 
 # a stamp in the environment for each requirements file: the second time nothing is installed
-PIP  := $(PY) -m pip install --quiet --disable-pip-version-check
+# pip's progress is for eyes: silent where nobody watches
+PIP  := $(PY) -m pip install --disable-pip-version-check $(shell test -t 2 || echo -qq)
 MADE := $(VENV)/.made
 BASE := $(VENV)/.base-installed
 DEMO := $(VENV)/.demo-installed

@@ -18,11 +18,10 @@ from typing import Any
 from core.errors import NotReady, ProjectError
 from core.imports import ImageSource, SourceFile
 from core.types import Origin
-from core.workbench import Workbench
+from core.workbench import NOTICE_FILE, Workbench
 from ragvision_app.projects import ROOT
 
 RECIPE = ROOT / "data" / "demo_recipe.json"
-NOTICE_FILE = "NOTICE.txt"
 _INSTALL = "pip install --force-reinstall -r requirements-demo.txt"
 
 NOTICE = """\

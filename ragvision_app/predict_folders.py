@@ -20,6 +20,7 @@ from core.errors import ImageError, ImportFailed, InvalidInput
 from core.images import decode, shown
 from core.imports import ImageSource, SourceFile, folder_source
 from core.settings import ImageLimits
+from core.store.support import version_of
 from core.types import ClassRecord, ImageRecord, Prediction, SupportSet
 
 BATCH = 8  # images encoded together
@@ -92,7 +93,7 @@ def read_examples(root: Path, limits: ImageLimits) -> Examples:
             records[sha256], files[sha256] = query.record, file
     if not records:
         raise ImportFailed(f"No image in the sub-folders of {root} can be read. Give each class a few examples.")
-    support = support_set(class_of.items(), classes)
+    support = SupportSet(tuple(class_of), tuple(class_of.values()), classes, version_of(class_of.items()))
     return Examples(support, records, files, tuple(refused), tuple(repeated))
 
 
@@ -149,7 +150,7 @@ def predict_lines(
     queries: ImageSource,
     limits: ImageLimits,
 ) -> Iterator[Line]:
-    """One line a query file, in their order, then those of other formats; the support set is fitted once, before the first.
+    """One line a query file, in their order, then those of other formats. The support set is fitted once.
 
     ``engine_for(load)`` makes the engine of the chosen configuration, which gets its pixels from ``load``.
     Raises :class:`core.errors.NotReady` where the support set cannot be scored with, with what is missing.

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from ragvision_app.cli.console import out, progress_bar, say, warn
 from ragvision_app.cli.options import ProjectOption
-from ragvision_app.demo import Worth
+
+if TYPE_CHECKING:
+    from ragvision_app.demo import Worth
 
 
 def demo(project: ProjectOption) -> None:

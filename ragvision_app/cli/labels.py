@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ragvision_app.cli.console import listed, say
+from ragvision_app.cli.console import say
 from ragvision_app.cli.options import ProjectOption, workbench_at
 
 
@@ -24,6 +24,9 @@ def export(
     format: Annotated[Format, typer.Option("--format", help="csv and jsonl are files, folder a tree of images.")],
     out: Annotated[Path, typer.Option("--out", metavar="PATH", help="File or folder to write.", show_default=False)],
     project: ProjectOption,
+    link: Annotated[
+        bool, typer.Option("--link", help="folder: hard links instead of copies, where the disk allows.")
+    ] = False,
 ) -> None:
     """Write the labels with their provenance.
 
@@ -34,8 +37,8 @@ def export(
     python -m ragvision_app export --format folder --out labelled --project data/projects/cells
     """
     with workbench_at(project, create=False) as workbench:
-        count = workbench.export(format.value, out)
-    say(f"{count} labels written to {out}.")
+        report = workbench.export(format.value, out, link=link)
+    say(str(report))
 
 
 def import_labels(

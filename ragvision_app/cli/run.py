@@ -9,7 +9,6 @@ import typer
 
 from core.errors import InvalidInput
 from ragvision_app.cli.console import complain, out, say
-from ragvision_app.cli.options import ProjectOption
 from ragvision_app.projects import DEMO_PROJECT
 
 PortOption = Annotated[

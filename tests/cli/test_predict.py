@@ -1,0 +1,223 @@
+"""``predict``: every line adds up, every file is accounted for, failures are sentences."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from PIL import Image
+
+from ragvision_app import predict_folders
+from tests.cli.conftest import picture
+
+FIELDS = {
+    "image", "status", "reason", "flag", "scores", "logits", "runner_up", "margin", "evidence", "contributions",
+    "explanation", "cited_evidence", "calibrated", "encoder", "reasoner", "recipe", "support_version", "ms", "ms_by_step",
+}  # fmt: skip
+
+
+def lines_of(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def check_adds_up(line):
+    difference = line["logits"][line["flag"]] - line["logits"][line["runner_up"]]
+    parts = line["contributions"]
+    gh, gw = parts["grid"]
+    assert len(parts["values"]) == gh and all(len(row) == gw for row in parts["values"])
+    by_place = math.fsum(v for row in parts["values"] for v in row) + parts["whole"] + parts["constant"]
+    by_image = math.fsum(parts["by_support_image"].values()) + parts["constant"]
+    assert by_place == pytest.approx(difference, abs=1e-4)
+    assert by_image == pytest.approx(difference, abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def predicted(tmp_path_factory, examples, photos):
+    """One run of the default configuration in a process of its own, as from a shell."""
+    from tests.cli.conftest import shell
+
+    out = tmp_path_factory.mktemp("out") / "new folder" / "predictions.jsonl"
+    done = shell("predict", "--support", examples, "--queries", photos, "--out", out)
+    return done, out
+
+
+def test_every_file_is_a_line_and_every_line_has_the_same_fields(predicted, photos):
+    done, out = predicted
+    assert done.returncode == 0, done.stderr
+    lines = lines_of(out)
+    assert all(set(line) == FIELDS for line in lines)
+    names = [line["image"] for line in lines]
+    assert sorted(names) == sorted(
+        p.relative_to(photos).as_posix() for p in photos.rglob("*") if p.is_file() and p.suffix != ".txt"
+    )
+
+
+def test_every_line_adds_up_over_places_and_over_support_images(predicted):
+    lines = [line for line in lines_of(predicted[1]) if line["status"] == "ok"]
+    assert len(lines) == 7
+    for line in lines:
+        check_adds_up(line)
+        assert line["contributions"]["whole"] == 0.0
+        assert math.fsum(line["scores"].values()) == pytest.approx(1, abs=1e-6)
+
+
+def test_names_are_those_of_folders_and_files(predicted, examples, photos):
+    for line in lines_of(predicted[1]):
+        assert (photos / line["image"]).is_file()
+        if line["status"] != "ok":
+            continue
+        assert set(line["scores"]) == set(line["logits"]) == {"stripes", "dots"}
+        assert line["flag"] == max(line["logits"], key=line["logits"].get) != line["runner_up"]
+        with Image.open(photos / line["image"]) as query:
+            query_size = query.size
+        for item in line["evidence"]:
+            assert item["support_image"].startswith(f"{item['class']}/")
+            with Image.open(examples / item["support_image"]) as support:
+                assert_inside(item["support_box"], support.size)
+            assert_inside(item["query_box"], query_size)
+        assert all((examples / name).is_file() for name in line["contributions"]["by_support_image"])
+        assert set(line["cited_evidence"]) <= {item["number"] for item in line["evidence"]}
+        for number in line["cited_evidence"]:
+            assert f"E{number}" in line["explanation"]
+
+
+def assert_inside(box, size):
+    left, top, right, bottom = box
+    assert 0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]
+
+
+def test_kinds_that_differ_plainly_are_told_apart(predicted):
+    for line in lines_of(predicted[1]):
+        if line["status"] == "ok":
+            kind = "dots" if "dots" in line["image"] else "stripes"
+            assert line["flag"] == kind, line["image"]
+
+
+def test_an_unreadable_query_is_a_line_with_the_reason_and_named_on_stderr(predicted):
+    done, out = predicted
+    lines = {line["image"]: line for line in lines_of(out)}
+    for name in ("text.jpg", "cut.png", "moving.gif"):
+        line = lines[name]
+        assert line["status"] == "unreadable" and line["reason"].endswith(".")
+        assert line["flag"] is None and line["scores"] == {} and line["contributions"] is None
+        assert name in done.stderr
+    assert "text" in lines["text.jpg"]["reason"]
+    assert "Traceback" not in done.stderr
+
+
+def test_two_files_of_the_same_bytes_get_the_same_answer(predicted):
+    lines = {line["image"]: line for line in lines_of(predicted[1])}
+    one, other = lines["stripes0.png"], lines["twin.png"]
+    assert one["logits"] == other["logits"] and one["contributions"] == other["contributions"]
+
+
+@pytest.mark.parametrize("recipe", ["patch", "whole", "vote"])
+def test_every_recipe_adds_up(call, tmp_path, examples, photos, recipe):
+    out = tmp_path / "p.jsonl"
+    assert call("predict", "--support", examples, "--queries", photos, "--recipe", recipe, "--out", out).code == 0
+    lines = [line for line in lines_of(out) if line["status"] == "ok"]
+    assert lines and {line["recipe"] for line in lines} == {recipe}
+    for line in lines:
+        check_adds_up(line)
+
+
+def test_lines_go_to_stdout_and_nothing_else_does(call, examples, photos):
+    done = call("predict", "--support", examples, "--queries", photos, "--out", "-")
+    assert done.code == 0 and len([json.loads(line) for line in done.out.splitlines()]) == 10
+
+
+def test_the_same_image_twice_in_a_class_counts_once_and_is_named(call, tmp_path, photos):
+    for number in range(3):
+        picture(tmp_path / "s" / "stripes" / f"{number}.png", "stripes", number)
+        picture(tmp_path / "s" / "dots" / f"{number}.png", "dots", number)
+    (tmp_path / "s" / "dots" / "copy.png").write_bytes((tmp_path / "s" / "dots" / "1.png").read_bytes())
+    done = call("predict", "--support", tmp_path / "s", "--queries", photos, "--out", tmp_path / "p.jsonl")
+    assert done.code == 0 and "dots/copy.png: the same as dots/1.png" in done.err
+    line = next(line for line in lines_of(tmp_path / "p.jsonl") if line["status"] == "ok")
+    check_adds_up(line)
+    assert "dots/copy.png" not in line["contributions"]["by_support_image"]
+
+
+def test_the_same_image_in_two_classes_is_refused_naming_both(call, tmp_path, photos):
+    picture(tmp_path / "s" / "a" / "one.png", "dots", 1)
+    picture(tmp_path / "s" / "b" / "other.png", "dots", 1)
+    done = call("predict", "--support", tmp_path / "s", "--queries", photos, "--out", tmp_path / "p.jsonl")
+    assert done.code == 1 and "a/one.png" in done.err and "b/other.png" in done.err
+    assert not (tmp_path / "p.jsonl").exists()
+
+
+def test_one_class_alone_says_what_is_missing(call, tmp_path, photos):
+    picture(tmp_path / "s" / "only" / "one.png", "dots", 1)
+    done = call("predict", "--support", tmp_path / "s", "--queries", photos, "--out", tmp_path / "p.jsonl")
+    assert done.code == 1 and "Error:" in done.err and "class" in done.err
+    assert not (tmp_path / "p.jsonl").exists()
+
+
+def test_a_class_without_images_is_named_and_the_rest_goes_on(call, tmp_path, photos):
+    for number in range(2):
+        picture(tmp_path / "s" / "stripes" / f"{number}.png", "stripes", number)
+        picture(tmp_path / "s" / "dots" / f"{number}.png", "dots", number)
+    (tmp_path / "s" / "empty").mkdir()
+    done = call("predict", "--support", tmp_path / "s", "--queries", photos, "--out", tmp_path / "p.jsonl")
+    assert done.code == 0 and "empty" in done.err
+    line = next(line for line in lines_of(tmp_path / "p.jsonl") if line["status"] == "ok")
+    assert set(line["logits"]) == {"stripes", "dots"}
+    check_adds_up(line)
+
+
+def test_a_class_name_is_data_whatever_it_holds(call, tmp_path, photos):
+    name = "<img src=x onerror=alert(1)> [bold]ü 😀"
+    for number in range(2):
+        picture(tmp_path / "s" / name / f"[red]{number}.png", "stripes", number)
+        picture(tmp_path / "s" / "dots" / f"{number}.png", "dots", number)
+    done = call("predict", "--support", tmp_path / "s", "--queries", photos, "--out", tmp_path / "p.jsonl")
+    assert done.code == 0
+    line = next(line for line in lines_of(tmp_path / "p.jsonl") if line["status"] == "ok")
+    assert set(line["logits"]) == {name, "dots"}
+
+
+def test_every_query_unreadable_is_a_failure_but_says_so_line_by_line(call, tmp_path, examples):
+    (tmp_path / "q").mkdir()
+    (tmp_path / "q" / "a.png").write_bytes(b"")
+    done = call("predict", "--support", examples, "--queries", tmp_path / "q", "--out", tmp_path / "p.jsonl")
+    assert done.code == 1 and [line["status"] for line in lines_of(tmp_path / "p.jsonl")] == ["unreadable"]
+
+
+@pytest.mark.parametrize("option", ["encoder", "recipe", "reasoner"])
+def test_an_unknown_name_lists_those_there_are(call, tmp_path, examples, photos, option):
+    known = {"encoder": "efficientnet-lite0", "recipe": "ensemble", "reasoner": "evidence"}[option]
+    done = call(
+        "predict", "--support", examples, "--queries", photos, "--out", tmp_path / "p.jsonl", f"--{option}", "nothing"
+    )
+    assert done.code == 1 and known in done.err and "Traceback" not in done.err
+    assert not (tmp_path / "p.jsonl").exists()
+
+
+def test_what_lies_decoded_and_waiting_is_bounded(monkeypatch):
+    """10,000 queries must not be decoded ahead of the encoder, nor a folder of huge photographs."""
+    waiting = 0
+    most = 0
+
+    class Pixels:
+        def __init__(self):
+            nonlocal waiting, most
+            waiting += 1
+            most = max(most, waiting)
+
+        def __del__(self):
+            nonlocal waiting
+            waiting -= 1
+
+    def read(file, limits):
+        record = predict_folders.ImageRecord(str(file), "n", "", 5000, 4000, 1, "", "")
+        return predict_folders.Query("n", record, Pixels())
+
+    monkeypatch.setattr(predict_folders, "read_query", read)
+    seen = 0
+    for batch in predict_folders.batches(range(200), limits=None):
+        seen += len(batch)
+        del batch
+    assert seen == 200
+    # 20 megapixels each: three fill a batch, and one batch is handed out while the next begins
+    assert most <= 2 * 3 + predict_folders.BATCH
