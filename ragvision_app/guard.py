@@ -50,9 +50,9 @@ class Guard:
         headers = Headers(scope=scope)
         refusal = self._refusal(scope, headers)
         if refusal is None:
-            await self._app(scope, receive, _with_page_headers(scope, send))
+            await self._app(scope, receive, _with_page_headers(send))
         elif scope["type"] == "http":
-            await refusal(scope, receive, send)
+            await refusal(scope, receive, _with_page_headers(send))
         else:
             # closing before accepting answers the handshake with 403
             await send({"type": "websocket.close", "code": 1008})
@@ -154,7 +154,7 @@ def _ask_for_token(scope: Scope, headers: Headers, *, wrong: bool) -> Response:
     )
 
 
-def _with_page_headers(scope: Scope, send: Send) -> Send:
+def _with_page_headers(send: Send) -> Send:
     async def with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
