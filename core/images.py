@@ -146,21 +146,26 @@ _DCT = 2 * np.cos(np.pi * np.outer(np.arange(8), 2 * np.arange(32) + 1) / 64)  #
 
 def shown(name: str, longest: int = 80) -> str:
     """A file's name as it may stand in a message: printable, short, in quotes."""
-    text = "".join("�" if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in _BIDI else c for c in name)
+    text = "".join(
+        "�" if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in BIDI_CONTROLS else c for c in name
+    )
     if len(text) > longest:
         text = f"{text[: longest // 2]}…{text[-(longest // 2 - 1) :]}"
     return f"“{text}”"
 
 
-_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+BIDI_CONTROLS: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def storable(name: str) -> str:
-    """``name`` with what no database or JSON can hold (lone surrogates, NUL) written as ``\\xe9``; else as it is."""
+    """``name`` with what no database or JSON can hold (lone surrogates, NUL) written as ``\\xe9``; else as it is.
+
+    Only a name of over 1,000 characters, which no file system has, loses its beginning.
+    """
     return re.sub(
         "[\0\ud800-\udfff]",
         lambda m: f"\\x{ord(m[0]) & 0xFF:02x}" if m[0] < "\1" or m[0] >= "\udc80" else f"\\u{ord(m[0]):04x}",
-        name,
+        name[-1000:],
     )
 
 

@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import ImportFailed, InvalidInput
-from core.images import shown, storable
+from core.images import BIDI_CONTROLS, shown, storable
 from core.imports._importer import ImportReport, Progress, import_images
 from core.imports._source import ImageSource, Refused
 from core.imports.folder import folder_source
 from core.imports.zip import zip_source
 from core.project import Project
 from core.settings import ImageLimits
+from core.store.checks import LONGEST_NAME, folded
 from core.types import Origin
 
 if TYPE_CHECKING:  # the store is handed in
     from core.store import Store
 
+_UNWANTED = ("Cc", "Cs", "Zl", "Zp")
 CLASSES_FILE = "classes.json"
 """Written by the folder export: folder name → class name, for names that no folder can have."""
 
@@ -71,7 +73,7 @@ def _add(store: Store, report: SupportReport, order: list[str], titles: dict[str
     used = {item.name.split("/")[0] for item in accepted}
     for folder in order:
         if folder in used:
-            ids[folder] = _class_id(store, titles.get(folder) or class_name(folder))
+            ids[folder] = _class_id(store, titles.get(folder) or class_name(folder), by)
     names = {record.id: record.name for record in store.classes(include_archived=True)}
     where = {support.image: support.class_id for support in store.support()}
     pairs: list[tuple[str, int]] = []
@@ -94,16 +96,18 @@ def _add(store: Store, report: SupportReport, order: list[str], titles: dict[str
 
 
 def class_name(folder: str) -> str:
-    """A folder's name as a class name: one Unicode form (a Mac writes ä as a and two dots), no outer space."""
-    return unicodedata.normalize("NFC", storable(folder)).strip() or "unnamed"
+    """A folder's name as the store takes class names: control characters and what is too long left out."""
+    name = "".join(c for c in storable(folder) if unicodedata.category(c) not in _UNWANTED and c not in BIDI_CONTROLS)
+    return unicodedata.normalize("NFC", name).strip()[:LONGEST_NAME].strip() or "unnamed"
 
 
-def _class_id(store: Store, name: str) -> int:
-    for record in store.classes(include_archived=True):
-        if record.name == name:
-            if record.archived_at is not None:
-                store.restore_class(record.id)
+def _class_id(store: Store, name: str, by: str) -> int:
+    same = [record for record in store.classes(include_archived=True) if folded(record.name) == folded(name)]
+    for record in same:
+        if record.archived_at is None:
             return record.id
+    if same:
+        return store.restore_class(same[-1].id, by=by).id
     return store.add_class(name).id
 
 

@@ -22,6 +22,8 @@ from core.exports.csv import unguarded
 from core.exports.folder import MANIFEST
 from core.images import shown
 from core.imports._source import Refused
+from core.project import check_sha256
+from core.store.checks import folded
 from core.types import Decision, Kind, Label
 
 if TYPE_CHECKING:  # the store is handed in
@@ -181,7 +183,7 @@ def _event_id(row: LabelRow, kind: Kind) -> str:
 
 @dataclass(slots=True)
 class _Classes:
-    """Class ids by name, made when first needed."""
+    """Class ids by name (without regard to case, as in the store), made when first needed."""
 
     store: Store
     report: LabelImport
@@ -190,16 +192,16 @@ class _Classes:
     def __post_init__(self) -> None:
         records = self.store.classes(include_archived=True)
         for record in sorted(records, key=lambda record: record.archived_at is None):  # an active one wins
-            self.ids[record.name] = record.id
+            self.ids[folded(record.name)] = record.id
 
     def id_of(self, name: str) -> int:
-        if name not in self.ids:
-            self.ids[name] = self.store.add_class(name).id
+        if folded(name) not in self.ids:
+            self.ids[folded(name)] = self.store.add_class(name).id
             self.report.new_classes.append(name)
-        return self.ids[name]
+        return self.ids[folded(name)]
 
     def known(self, name: str | None) -> int | None:
-        return None if name is None else self.ids.get(name)
+        return None if name is None else self.ids.get(folded(name))
 
 
 def _row(number: int, values: dict[str, Any]) -> LabelRow | Refused:
@@ -207,13 +209,17 @@ def _row(number: int, values: dict[str, Any]) -> LabelRow | Refused:
     missing = [name for name in _NEEDED if values.get(name) in (None, "")]
     if missing:
         return Refused(where, f"{', '.join(missing)} is missing.")
-    known = {name: values[name] for name in COLUMNS if name in values}
+    known = {name: values[name] for name in COLUMNS if values.get(name) is not None}
     defaults = {"name": "", "source": "", "class_name": None, "event_id": "", "kind": ""}
     try:
         row = _ROW.validate_python({**defaults, **known})
     except ValidationError as error:
         first = error.errors()[0]
         return Refused(where, f"{'.'.join(map(str, first['loc']))}: {first['msg']}.")
+    try:
+        check_sha256(row.image)
+    except InvalidInput as error:
+        return Refused(where, str(error))
     if row.state not in _STATES:
         return Refused(where, f"its state is {shown(row.state)}; there are {', '.join(_STATES)}.")
     if row.state == "labelled" and not row.class_name:
