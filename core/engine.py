@@ -1,0 +1,257 @@
+"""One configuration of the pipeline, ready to work: encoders with their caches, and the pipeline.
+
+Everything that is decided by :class:`PipelineSettings` alone lives here, so that the background worker,
+the command line's ``predict`` and the tests run the very same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from core.errors import ImageError, NotReady
+from core.pipeline import Pipeline
+from core.ports import Encoder
+from core.position_cache import PositionCache, concatenate, with_map
+from core.scoring import FittedSupport, Scores
+from core.scoring_basis import Basis
+from core.settings import PipelineSettings
+from core.types import Embeddings, Float32, ImageRecord, Prediction, QueryImage, Status, SupportSet
+
+BATCH = 8  # images a forward pass: larger batches are no faster on a CPU and hold more pixels
+
+
+class Cache(Protocol):
+    """Where embeddings are kept: on disk in a project, in memory without one."""
+
+    def missing(self, images: Sequence[str]) -> list[str]:
+        """Those that are not kept."""
+
+    def add(self, images: Sequence[str], embeddings: Embeddings) -> None:
+        """Keeps patches and whole."""
+
+    def get(self, images: Sequence[str]) -> Embeddings:
+        """Patches and whole, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """An image that could not be decoded, and why."""
+
+    image: str
+    reason: str
+
+
+class Engine:
+    """Encoders, caches and pipeline of one configuration. Used by one thread at a time.
+
+    ``load`` gives the upright RGB image of a key and raises an ImageError where it cannot.
+    """
+
+    def __init__(
+        self,
+        settings: PipelineSettings,
+        *,
+        query_encoder: Encoder,
+        support_encoder: Encoder,
+        query_cache: Cache,
+        support_cache: Cache,
+        positions: PositionCache | None,
+        pipeline: Pipeline,
+        load: Callable[[str], Image.Image],
+    ) -> None:
+        self.settings = settings
+        self.query_encoder = query_encoder
+        self._support_encoder = support_encoder
+        self._query_cache = query_cache
+        self._support_cache = support_cache
+        self._positions = positions
+        self.pipeline = pipeline
+        self._load = load
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="decode")
+        self.encoded = 0  # images that went through an encoder, for progress and for tests
+
+    def close(self) -> None:
+        """Ends the decoding threads."""
+        self._pool.shutdown(wait=True)
+
+    # ------------------------------------------------------------------ embedding
+    def embed_support(
+        self, images: Sequence[str], *, on_progress: Callable[[int], None] | None = None
+    ) -> tuple[Embeddings | None, list[Unusable]]:
+        """Embeddings of ``images`` less the unusable ones (None where none is left), in their order."""
+        return self._embed(images, self._support_encoder, self._support_cache, on_progress)
+
+    def embed_queries(self, images: Sequence[str]) -> list[Unusable]:
+        """Puts the images' embeddings into the cache; those there already cost nothing."""
+        return self._fill(images, self.query_encoder, self._query_cache, None)
+
+    def _embed(
+        self,
+        images: Sequence[str],
+        encoder: Encoder,
+        cache: Cache,
+        on_progress: Callable[[int], None] | None,
+    ) -> tuple[Embeddings | None, list[Unusable]]:
+        unusable = self._fill(images, encoder, cache, on_progress)
+        bad = {u.image for u in unusable}
+        usable = [i for i in images if i not in bad]
+        return (cache.get(usable) if usable else None), unusable
+
+    def _fill(
+        self,
+        images: Sequence[str],
+        encoder: Encoder,
+        cache: Cache,
+        on_progress: Callable[[int], None] | None,
+    ) -> list[Unusable]:
+        unusable: list[Unusable] = []
+        missing = cache.missing(list(dict.fromkeys(images)))
+        for start in range(0, len(missing), BATCH):
+            keys, pixels, bad = self._decode(missing[start : start + BATCH])
+            unusable += bad
+            if keys:
+                cache.add(keys, encoder.embed_batch(pixels))
+                self.encoded += len(keys)
+            if on_progress is not None:
+                on_progress(start + len(keys) + len(bad))
+        return unusable
+
+    def _decode(self, keys: Sequence[str]) -> tuple[list[str], list[Image.Image], list[Unusable]]:
+        def one(key: str) -> Image.Image | ImageError:
+            try:
+                return self._load(key)
+            except ImageError as error:
+                return error
+
+        good: list[str] = []
+        pixels: list[Image.Image] = []
+        bad: list[Unusable] = []
+        for key, result in zip(keys, self._pool.map(one, keys), strict=True):
+            if isinstance(result, ImageError):
+                bad.append(Unusable(key, str(result)))
+            else:
+                good.append(key)
+                pixels.append(result)
+        return good, pixels, bad
+
+    # ------------------------------------------------------------------ predicting
+    def fit(
+        self,
+        support: SupportSet,
+        records: dict[str, ImageRecord],
+        *,
+        basis: Basis | None = None,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> tuple[FittedSupport, list[Unusable]]:
+        """The support set made ready to score with; raises NotReady with what is missing."""
+        embeddings, unusable = self.embed_support(support.images, on_progress=on_progress)
+        bad = {u.image for u in unusable}
+        if embeddings is None:
+            raise NotReady("No support image can be used. Add a few example images to at least two classes.")
+        kept = [i for i, image in enumerate(support.images) if image not in bad]
+        usable = SupportSet(
+            images=tuple(support.images[i] for i in kept),
+            class_ids=tuple(support.class_ids[i] for i in kept),
+            classes=support.classes,
+            version=support.version,
+        )
+        fitted = self.pipeline.fit(
+            usable,
+            embeddings,
+            support_sizes={i: (records[i].width, records[i].height) for i in usable.images},
+            support_names={i: records[i].name for i in usable.images},
+            basis=basis,
+            encoder_id=self.query_encoder.id,
+        )
+        return fitted, unusable
+
+    def predict(self, fitted: FittedSupport, records: Sequence[ImageRecord]) -> list[Prediction]:
+        """Full predictions, evidence and contributions included, in the order of ``records``.
+
+        An unreadable image gives a Prediction with status UNREADABLE and the reason.
+        """
+        results: dict[str, Prediction] = {}
+        by_key = {r.sha256: r for r in records}
+        keys = list(by_key)
+        for start in range(0, len(keys), BATCH):
+            good, embeddings, bad = self._with_positions(keys[start : start + BATCH])
+            for unusable in bad:
+                results[unusable.image] = self.unreadable(fitted, unusable)
+            if embeddings is None:
+                continue
+            queries = [
+                QueryImage(key, r.name, r.width, r.height, load=partial(self._load, key))
+                for key, r in ((key, by_key[key]) for key in good)
+            ]
+            for key, prediction in zip(good, self.pipeline.predict(fitted, queries, embeddings), strict=True):
+                results[key] = prediction
+        return [results[r.sha256] for r in records]
+
+    def _with_positions(self, keys: Sequence[str]) -> tuple[list[str], Embeddings | None, list[Unusable]]:
+        """Embeddings with ``whole_map``, from the caches where they hold it, else by encoding."""
+        in_patches = set(self.cached(keys))
+        maps = {
+            key: m
+            for key in keys
+            if self._positions is not None and key in in_patches and (m := self._positions.get(key)) is not None
+        }
+        good, pixels, bad = self._decode([key for key in keys if key not in maps])
+        parts: list[tuple[list[str], Embeddings]] = []
+        if maps:
+            cached = self._query_cache.get(list(maps))
+            parts.append((list(maps), with_map(cached, np.stack(list(maps.values())))))
+        if good:
+            fresh = self.query_encoder.embed_batch(pixels, whole_map=True)
+            self.encoded += len(good)
+            rows = [i for i, key in enumerate(good) if key not in in_patches]
+            if rows:
+                self._query_cache.add([good[i] for i in rows], fresh[rows])
+            if fresh.whole_map is not None and self._positions is not None:
+                for key, positions in zip(good, fresh.whole_map, strict=True):
+                    self._positions.put(key, positions)
+            parts.append((good, fresh))
+        if not parts:
+            return [], None, bad
+        return [key for group, _ in parts for key in group], concatenate([e for _, e in parts]), bad
+
+    def cached(self, images: Sequence[str]) -> list[str]:
+        """Those of ``images`` whose query embeddings are there already."""
+        missing = set(self._query_cache.missing(list(images)))
+        return [i for i in images if i not in missing]
+
+    def score(self, fitted: FittedSupport, images: Sequence[str]) -> Scores:
+        """Class scores alone, from cached embeddings: nothing is encoded."""
+        return self.pipeline.score_only(fitted, self._query_cache.get(list(images)))
+
+    def whole(self, images: Sequence[str]) -> Float32:
+        """(n, g) whole embeddings from the cache, L2-normalised; for likeness between images."""
+        parts = [self._query_cache.get(images[i : i + 256]).whole for i in range(0, len(images), 256)]
+        return np.concatenate(parts)
+
+    def unreadable(self, fitted: FittedSupport | None, unusable: Unusable) -> Prediction:
+        """The prediction of an image that cannot be decoded."""
+        return Prediction(
+            image=unusable.image,
+            status=Status.UNREADABLE,
+            flag=None,
+            runner_up=None,
+            margin=None,
+            scores=(),
+            evidence=(),
+            contributions=None,
+            explanation="",
+            cited_evidence=(),
+            transcript="",
+            encoder=self.query_encoder.id,
+            reasoner="",
+            recipe=self.settings.recipe,
+            support_version="" if fitted is None else fitted.version,
+            reason=unusable.reason,
+        )

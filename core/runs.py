@@ -1,0 +1,448 @@
+"""Runs: many queries in the background, ahead of the annotator.
+
+One worker thread a process. It follows the store: whenever the support set, the settings or the images
+change, it works towards one prediction for every query image under the configuration in force, and it
+goes on where it stopped after a crash, because everything it needs to know is in the store and in the
+embedding cache.
+
+After a change of the support set every query is scored at once from cached embeddings (one light
+prediction each, so that the queue has its order); evidence and contributions follow, images about to be
+shown first.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from core.engine import Engine
+from core.errors import NotReady, RagVisionError
+from core.scoring import FittedSupport
+from core.scoring_basis import Basis
+from core.settings import PipelineSettings
+from core.store import Store
+from core.types import Calibrated, ClassScore, Prediction, Status, SupportSet
+
+log = logging.getLogger("ragvision.runs")
+
+CHUNK = 8  # images between two looks at the priorities: about 0.1 s of work
+SCORE_CHUNK = 256
+IDLE_SECONDS = 5.0  # how often the store is looked at when nobody said that it changed
+LABELS_FOR_CALIBRATION = 30
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """What the worker is doing, for a progress line.
+
+    ``state``: idle, no_images, no_support, loading, computing, done or failed. ``done`` of ``total``
+    query images have their prediction; ``stale`` still show one of an earlier support set.
+    """
+
+    state: str
+    sentence: str
+    done: int = 0
+    total: int = 0
+    encoder: str = ""
+    reasoner: str = ""
+    recipe: str = ""
+    support_version: str = ""
+    stale: int = 0
+    seconds_left: float | None = None
+    device: str = ""
+
+
+class _Job:
+    """One run under way: the configuration, what is scored and what is still to be predicted."""
+
+    def __init__(
+        self, engine: Engine, support: SupportSet, fitted: FittedSupport, run_id: int, calibration_labels: int
+    ) -> None:
+        self.engine = engine
+        self.support = support
+        self.fitted = fitted
+        self.run_id = run_id
+        self.calibration_labels = calibration_labels
+        self.calibration_tried = 0  # a rung that was looked at in vain, e.g. all labels of one class
+        self.to_score: deque[str] = deque()
+        self.to_predict: dict[str, None] = {}  # an ordered set
+        self.total = 0
+        self.margins: dict[str, float] = {}
+
+
+class RunWorker:
+    """The background worker of one project. ``start`` and ``stop`` may be called again and again.
+
+    ``compose`` makes the engine of a configuration (slow: it loads a model); ``settings`` gives those in
+    force. All public methods may be called from any thread and never wait for the worker's work.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        settings: Callable[[], PipelineSettings],
+        compose: Callable[[PipelineSettings], Engine],
+        code_version: str,
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._compose = compose
+        self._code_version = code_version
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._urgent: dict[str, None] = {}
+        self._changed = True
+        self._status = RunStatus("idle", "The suggestions are not being computed.")
+        self._engine: Engine | None = None
+        self._job: _Job | None = None
+        self._speed: deque[tuple[float, int]] = deque(maxlen=50)
+
+    # ------------------------------------------------------------------ from other threads
+    def start(self) -> None:
+        """Starts the thread; no-op while it runs."""
+        with self._lock:
+            if self._thread is not None and self._thread.is_alive():
+                return
+            self._stop.clear()
+            self._changed = True
+            self._thread = threading.Thread(target=self._run, name="runs", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread after the chunk in hand; what it computed is stored already."""
+        self._stop.set()
+        self._wake.set()
+        thread = self._thread
+        if thread is not None:
+            thread.join(timeout=30)
+
+    def changed(self) -> None:
+        """Says that images, support or settings changed."""
+        self._changed = True
+        self._wake.set()
+
+    def prioritise(self, images: Sequence[str]) -> None:
+        """Asks for these first, in their order."""
+        with self._lock:
+            self._urgent = {**dict.fromkeys(images), **self._urgent}
+            for extra in list(self._urgent)[500:]:
+                del self._urgent[extra]
+        self._wake.set()
+
+    @property
+    def status(self) -> RunStatus:
+        """A snapshot of what the worker does."""
+        return self._status
+
+    @property
+    def fitted(self) -> FittedSupport | None:
+        """The support set as it was last fitted; None before the first fit."""
+        job = self._job
+        return None if job is None else job.fitted
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine in use, for cached embeddings; None before it is loaded."""
+        return self._engine
+
+    def heat_scale(self, run_id: int) -> float | None:
+        """The contribution at which heatmaps of that run saturate; None where it is not known."""
+        job = self._job
+        if job is None or job.run_id != run_id:
+            return None
+        return job.fitted.heat_scale.get(job.engine.settings.recipe)
+
+    # ------------------------------------------------------------------ the thread
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                busy = self._step()
+            except NotReady as error:
+                self._job = None
+                busy = self._embed_ahead()
+                self._say("no_support", str(error))
+            except RagVisionError as error:
+                self._job, busy = None, False
+                self._say("failed", str(error))
+            except Exception:
+                log.exception("the run worker failed")
+                self._job, busy = None, False
+                self._say(
+                    "failed",
+                    "The suggestions could not be computed because of an internal error (details are in the "
+                    "server's log). Labelling goes on; it is tried again when something changes.",
+                )
+            if not busy and not self._stop.is_set():
+                self._wake.wait(IDLE_SECONDS)
+                self._wake.clear()
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+        self._job = None
+        self._say("idle", "The suggestions are not being computed.")
+
+    def _step(self) -> bool:
+        """One chunk of work; False when there is nothing to do."""
+        job = self._current_job()
+        if job is None:
+            return False
+        if job.to_score:
+            self._score_some(job)
+            return True
+        if job.to_predict:
+            self._predict_some(job)
+            return True
+        self._store.finish_run(job.run_id)
+        self._say_progress(job, "done")
+        if self._calibration_is_due(job):
+            tried = calibration_rung(self._store.counts("").labelled)
+            self._new_job(job.engine.settings, job.support).calibration_tried = tried
+            return True
+        return False
+
+    def _current_job(self) -> _Job | None:
+        job = self._job
+        if job is not None and not self._changed:
+            return job
+        self._changed = False
+        if not self._store.count_images():
+            self._job = None
+            self._say("no_images", "There are no images yet. Import a folder or a zip on the Images page.")
+            return None
+        settings = self._settings()
+        support = self._store.support_set()
+        same = job is not None and job.engine.settings == settings
+        if (
+            job is not None
+            and same
+            and (job.support.version, job.support.classes) == (support.version, support.classes)
+        ):
+            self._list_images(job)  # only images came or went
+            return job
+        return self._new_job(settings, support)
+
+    def _new_job(self, settings: PipelineSettings, support: SupportSet) -> _Job:
+        missing = what_is_missing(support)
+        if missing:
+            raise NotReady(missing)
+        engine = self._engine_for(settings)
+        self._say("loading", f"Reading {len(support.images):,} support images.")
+        fitted, labels = self._calibrated(engine, self._fit(engine, support))
+        provenance = {**asdict(settings), "basis": fitted.basis.id, "calibration_labels": labels}
+        run_id = self._store.start_run(
+            encoder=engine.query_encoder.id,
+            reasoner=engine.pipeline.reasoner.id,
+            recipe=settings.recipe,
+            settings_json=json.dumps(provenance, sort_keys=True),
+            support_version=support.version,
+            code_version=self._code_version,
+        )
+        self._job = job = _Job(engine, support, fitted, run_id, labels)
+        self._list_images(job)
+        return job
+
+    def _calibrated(self, engine: Engine, fitted: FittedSupport) -> tuple[FittedSupport, int]:
+        """The last temperature refitted on people's labels outside the support set, once there are enough.
+
+        Returns the number of labels that it rests on: a rung of 30, 60, 120 …, so that a run is started
+        anew now and then and not at every label.
+        """
+        support = set(fitted.images)
+        classes: dict[str, set[int]] = {}
+        first: dict[str, str] = {}
+        for label in self._store.labels():
+            if label.state == "labelled" and label.class_id is not None and label.image not in support:
+                classes.setdefault(label.image, set()).add(label.class_id)
+                first[label.image] = min(first.get(label.image, label.decided_at), label.decided_at)
+        agreed = {i: next(iter(c)) for i, c in classes.items() if len(c) == 1 and next(iter(c)) in fitted.class_ids}
+        rung = calibration_rung(len(agreed))
+        # The earliest labels first: the same rung has the same labels after a restart.
+        images = sorted(agreed, key=lambda i: (first[i], i))[:rung]
+        images = engine.cached(images)
+        if not rung or len(images) < rung or len({agreed[i] for i in images}) < 2:
+            return fitted, 0
+        recipe = engine.settings.recipe
+        logits = engine.score(fitted, images).logits
+        return fitted.recalibrated(recipe, logits, [agreed[i] for i in images]), rung
+
+    def _calibration_is_due(self, job: _Job) -> bool:
+        """Whether people have labelled twice as many images as the calibration rests on."""
+        labelled = self._store.counts("").labelled
+        return calibration_rung(labelled) > max(job.calibration_labels, job.calibration_tried)
+
+    def _engine_for(self, settings: PipelineSettings) -> Engine:
+        if self._engine is None or self._engine.settings != settings:
+            self._say("loading", f"Loading the encoder {settings.encoder}.")
+            if self._engine is not None:
+                self._engine.close()
+                self._engine = None
+            self._engine = self._compose(settings)
+        return self._engine
+
+    def _fit(self, engine: Engine, support: SupportSet) -> FittedSupport:
+        records = self._store.images_by_id(set(support.images))
+        encoder = engine.query_encoder.id
+        stored = self._store.basis(encoder)
+        basis = None
+        if stored is not None and not self._half_changed(stored[2], support):
+            basis = Basis.from_bytes(stored[1])
+        fitted, _unusable = engine.fit(support, records, basis=basis)
+        if basis is None:
+            self._store.save_basis(fitted.basis.id, encoder, fitted.basis.to_bytes(), support.version)
+        return fitted
+
+    def _half_changed(self, base: str, support: SupportSet) -> bool:
+        """Whether the set has changed by half since its basis was fitted (then it is fitted again)."""
+        then = {image for image, _ in self._store.version_members(base)}
+        now = set(support.images)
+        return not then or len(then ^ now) >= len(then) / 2
+
+    def _list_images(self, job: _Job) -> None:
+        """Reads from the store what is still to be done under this run."""
+        queries = self._store.query_images()
+        complete = self._store.predicted_images(job.run_id)
+        scored = self._store.predicted_images(job.run_id, complete=False)
+        missing = [image for image in queries if image not in complete]
+        job.total = len(queries)
+        job.margins = {i: m for i, m in self._store.margins(job.run_id).items() if i not in complete}
+        job.to_score = deque(job.engine.cached([i for i in missing if i not in scored]))
+        job.to_predict = dict.fromkeys(sorted(missing, key=lambda i: job.margins.get(i, 2.0)))
+        self._say_progress(job, "computing")
+
+    def _embed_ahead(self) -> bool:
+        """Without support nothing can be scored, but the images can be encoded meanwhile."""
+        try:
+            engine = self._engine_for(self._settings())
+        except RagVisionError as error:
+            log.warning("cannot encode ahead: %s", error)
+            return False
+        queries = self._store.query_images()
+        missing = set(queries) - set(engine.cached(queries))
+        todo = [i for i in queries if i in missing][:CHUNK]
+        unusable = engine.embed_queries(todo)
+        return len(unusable) < len(todo)
+
+    # ------------------------------------------------------------------ work
+    def _score_some(self, job: _Job) -> None:
+        chunk = [job.to_score.popleft() for _ in range(min(SCORE_CHUNK, len(job.to_score)))]
+        scores = job.engine.score(job.fitted, chunk)
+        light = []
+        for row, image in enumerate(chunk):
+            prediction = _scored(job, image, scores.logits[row], scores.probabilities[row])
+            job.margins[image] = prediction.margin if prediction.margin is not None else 2.0
+            light.append(prediction)
+        self._store.save_predictions(job.run_id, light)
+        if not job.to_score:  # the order of the queue is known now: predict in that order
+            job.to_predict = dict.fromkeys(sorted(job.to_predict, key=lambda i: job.margins.get(i, 2.0)))
+        self._say_progress(job, "computing")
+
+    def _predict_some(self, job: _Job) -> None:
+        with self._lock:
+            urgent = [i for i in self._urgent if i in job.to_predict][:CHUNK]
+            for image in list(self._urgent):
+                if image in urgent or image not in job.to_predict:
+                    del self._urgent[image]
+        chunk = urgent or [image for image, _ in zip(job.to_predict, range(CHUNK), strict=False)]
+        records = self._store.images_by_id(set(chunk))
+        began = time.monotonic()
+        self._store.save_predictions(job.run_id, job.engine.predict(job.fitted, [records[i] for i in chunk]))
+        self._speed.append((time.monotonic() - began, len(chunk)))
+        for image in chunk:
+            job.to_predict.pop(image, None)
+        self._say_progress(job, "computing")
+
+    # ------------------------------------------------------------------ saying
+    def _say(self, state: str, sentence: str) -> None:
+        settings = self._settings()
+        self._status = RunStatus(
+            state,
+            sentence,
+            total=self._status.total,
+            encoder=settings.encoder,
+            reasoner=settings.reasoner,
+            recipe=settings.recipe,
+        )
+
+    def _say_progress(self, job: _Job, state: str) -> None:
+        left = len(job.to_predict)
+        stale = len(job.to_score) if job.to_score else 0
+        spent, images = sum(s for s, _ in self._speed), sum(n for _, n in self._speed)
+        seconds = spent / images * left if images and left else None
+        done = job.total - left
+        sentence = (
+            f"Suggestions for all {job.total:,} images are ready."
+            if state == "done"
+            else f"Computing suggestions: {done:,} of {job.total:,} images."
+        )
+        self._status = RunStatus(
+            state,
+            sentence,
+            done=done,
+            total=job.total,
+            encoder=job.engine.query_encoder.id,
+            reasoner=job.engine.pipeline.reasoner.id,
+            recipe=job.engine.settings.recipe,
+            support_version=job.support.version,
+            stale=stale,
+            seconds_left=seconds,
+            device=job.engine.query_encoder.device,
+        )
+
+
+def calibration_rung(labels: int) -> int:
+    """The largest of 30, 60, 120 … that ``labels`` reaches; 0 below the first."""
+    rung = LABELS_FOR_CALIBRATION
+    if labels < rung:
+        return 0
+    while rung * 2 <= labels:
+        rung *= 2
+    return rung
+
+
+def what_is_missing(support: SupportSet) -> str:
+    """A sentence that says what has to be there before images can be scored; empty where nothing is missing."""
+    filled = [c for c in support.classes if support.k_shot[c.id]]
+    if len(filled) >= 2:
+        return ""
+    if not support.classes:
+        return "There are no classes yet. Add at least two on the Support page, with a few example images each."
+    if not filled:
+        return "No class has a support image yet. Add a few example images to at least two classes."
+    return (
+        f"Only the class {filled[0].name!r} has support images, so there is nothing to compare it with. "
+        "Add a few example images to a second class."
+    )
+
+
+def _scored(job: _Job, image: str, logits: np.ndarray, probabilities: np.ndarray) -> Prediction:
+    """A prediction that has its scores and not yet its evidence."""
+    order = np.argsort(-logits)
+    ids = job.fitted.class_ids
+    return Prediction(
+        image=image,
+        status=Status.OK,
+        flag=ids[order[0]],
+        runner_up=ids[order[1]] if len(order) > 1 else None,
+        margin=float(probabilities[order[0]] - probabilities[order[1]]) if len(order) > 1 else None,
+        scores=tuple(ClassScore(c, float(p), float(z)) for c, p, z in zip(ids, probabilities, logits, strict=True)),
+        evidence=(),
+        contributions=None,
+        explanation="",
+        cited_evidence=(),
+        transcript="",
+        encoder=job.engine.query_encoder.id,
+        reasoner=job.engine.pipeline.reasoner.id,
+        recipe=job.engine.settings.recipe,
+        support_version=job.support.version,
+        calibrated=job.fitted.calibrated if isinstance(job.fitted.calibrated, Calibrated) else Calibrated.NOT,
+    )

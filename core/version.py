@@ -1,0 +1,3 @@
+"""The version that a run names as its code's."""
+
+CODE_VERSION = "0.1.0"

@@ -1,0 +1,290 @@
+"""The composition root: one project with everything that works on it. The only importer of adapters.
+
+Delivery code (pages, API, command line) talks to a :class:`Workbench`, and to the store behind it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from PIL import Image
+
+from core import exports, imports
+from core.calibration import LeaveOneOut
+from core.embedding_cache import EmbeddingCache
+from core.encoders import create_encoder
+from core.engine import Cache, Engine
+from core.exports import ExportReport, label_rows
+from core.health import check_files
+from core.images import open_stored, preview_bytes
+from core.imports import ImageSource, ImportReport, Refused, SupportReport, upload_source
+from core.imports.labels import LabelImport, import_labels
+from core.labelling import Detail, Labelling, QueueItem
+from core.look_alikes import most_alike
+from core.memory_cache import MemoryCache
+from core.pipeline import Pipeline
+from core.ports import load_adapter
+from core.position_cache import PositionCache
+from core.project import Project
+from core.reasoners import create_reasoner
+from core.runs import RunStatus, RunWorker, what_is_missing
+from core.settings import PipelineSettings, Settings
+from core.store import DecisionResult, Finding, Progress, Store, UndoableEvent, health
+from core.types import Decision, Origin, SupportImage
+from core.version import CODE_VERSION
+
+NOTICE_FILE = "NOTICE.txt"
+
+
+def create_engine(
+    settings: PipelineSettings, load: Callable[[str], Image.Image], *, project: Project | None = None
+) -> Engine:
+    """Encoders, caches and pipeline of one configuration; slow, since it loads a model.
+
+    ``load`` gives the upright RGB image of a key. Without a project nothing is kept on disk. Raises
+    UnknownAdapter, InvalidSettings, ModelUnavailable.
+    """
+    # One core is left to the pages and the API: an annotator must not feel that a run is computing.
+    threads = max(1, (os.cpu_count() or 2) - 1) if project is not None else None
+    encoder = partial(create_encoder, settings.encoder, settings, threads=threads)
+    query_encoder = encoder(settings.input_resolution)
+    same = settings.support_res == settings.input_resolution
+    support_encoder = query_encoder if same else encoder(settings.support_res)
+    query_cache: Cache
+    support_cache: Cache
+    positions = None
+    if project is None:
+        query_cache, support_cache = MemoryCache(keep=False), MemoryCache(keep=True)
+    else:
+        folder = project.cache_dir / "embeddings"
+        query_cache = EmbeddingCache(folder, query_encoder)
+        support_cache = query_cache if same else EmbeddingCache(folder, support_encoder)
+        positions = PositionCache(project.cache_dir / "positions" / query_encoder.id)
+    return Engine(
+        settings,
+        query_encoder=query_encoder,
+        support_encoder=support_encoder,
+        query_cache=query_cache,
+        support_cache=support_cache,
+        positions=positions,
+        pipeline=Pipeline(create_reasoner(settings.reasoner, settings), settings),
+        load=load,
+    )
+
+
+class Workbench:
+    """One open project. Safe to use from any thread; ``close`` it when done.
+
+    The background worker runs only between :meth:`start_worker` and :meth:`stop_worker`, so that a
+    command that imports or exports loads no model.
+    """
+
+    def __init__(self, project: Project, store: Store) -> None:
+        self.project = project
+        self.store = store
+        self._settings = store.settings()
+        self._worker = RunWorker(
+            store,
+            settings=lambda: self._settings.pipeline,
+            compose=lambda settings: create_engine(settings, self._load, project=project),
+            code_version=CODE_VERSION,
+        )
+        self._labelling = Labelling(
+            store,
+            settings=lambda: self._settings.labelling,
+            prioritise=self._worker.prioritise,
+            heat_scale=self._worker.heat_scale,
+            why_no_suggestion=self._why_no_suggestion,
+        )
+
+    @classmethod
+    def open(cls, root: Path, *, create: bool = True) -> Workbench:
+        """The project at ``root``, made where it is missing if ``create``. Raises ProjectError, SchemaTooNew."""
+        project = Project.open(root, create=create)
+        return cls(project, Store.open(project.labels_db))
+
+    def close(self) -> None:
+        """Stops the worker and closes the store."""
+        self._worker.stop()
+        self.store.close()
+
+    def _load(self, image: str) -> Image.Image:
+        return open_stored(self.project.image_path(image), self._settings.images)
+
+    # ------------------------------------------------------------------ settings and worker
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self._settings
+
+    def save_settings(self, settings: Settings) -> None:
+        """Puts ``settings`` in force, and has the predictions computed under them."""
+        self.store.save_settings(settings)
+        self._settings = settings
+        self._worker.changed()
+
+    def choose_recipe(self, recipe: str) -> None:
+        """Another recipe; raises InvalidSettings for one that there is not."""
+        self.save_settings(replace(self._settings, pipeline=replace(self._settings.pipeline, recipe=recipe)))
+
+    @property
+    def notice(self) -> str:
+        """What has to be said of this project's images, their licence for one; empty where nothing has."""
+        path = self.project.root / NOTICE_FILE
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+    def start_worker(self) -> None:
+        """Starts computing suggestions in the background."""
+        self._worker.start()
+
+    def stop_worker(self) -> None:
+        """Stops after the images in hand."""
+        self._worker.stop()
+
+    def changed(self) -> None:
+        """Says that classes, support or images changed behind this object's back."""
+        self._worker.changed()
+
+    def run_status(self) -> RunStatus:
+        """What the worker does now."""
+        return self._worker.status
+
+    def leave_one_out(self) -> Mapping[str, LeaveOneOut]:
+        """Recipe → how well the support set predicts itself; empty until it is fitted. Never computes."""
+        fitted = self._worker.fitted
+        if fitted is None or fitted.version != self.store.support_set().version:
+            return {}
+        return fitted.leave_one_out
+
+    def _why_no_suggestion(self) -> str:
+        return what_is_missing(self.store.support_set())
+
+    # ------------------------------------------------------------------ the labelling loop
+    def next_items(
+        self, annotator: str, *, limit: int, order: str | None = None, have: Collection[str] = ()
+    ) -> list[QueueItem]:
+        """The next images for this annotator, leased, none of ``have`` among them."""
+        return self._labelling.next_items(annotator, limit=limit, order=order, have=have)
+
+    def item(self, image: str, annotator: str) -> QueueItem:
+        """One image as this annotator may see it; raises NotFound."""
+        return self._labelling.item(image, annotator)
+
+    def detail(self, image: str, annotator: str) -> Detail:
+        """What is behind the suggestion on this image; raises NotFound."""
+        return self._labelling.detail(image, annotator)
+
+    def look_alikes(self, annotator: str, image: str, *, limit: int, have: Collection[str] = ()) -> list[QueueItem]:
+        """Undecided images with the same suggestion, most alike to ``image`` first, leased.
+
+        Alike by the cosine of their whole embeddings; empty until those are computed.
+        """
+        found = self.store.latest_prediction(image)
+        engine = self._worker.engine
+        if found is None or found.prediction.flag is None or engine is None:
+            return []
+        hidden = set(have) | {image}
+        same = self.store.open_images(annotator, run_id=found.run_id, flag=found.prediction.flag)
+        ranked = most_alike(engine, image, [i for i in same if i not in hidden])
+        items = self._labelling.lease_these(annotator, ranked[: 2 * limit])
+        return [i for i in items if i.suggestion.state == "shown"][:limit]
+
+    def decide(self, decision: Decision) -> DecisionResult:
+        """Stores one decision, once."""
+        return self._labelling.decide(decision)
+
+    def undoable(self, annotator: str, limit: int = 200) -> list[UndoableEvent]:
+        """This annotator's decisions that can be taken back, the newest first."""
+        return self.store.undoable(annotator, limit)
+
+    def progress(self, annotator: str) -> Progress:
+        """Counts for the header of the Label page."""
+        return self._labelling.progress(annotator)
+
+    def preview(self, image: str, size: int) -> bytes:
+        """A re-encoded WebP of the image, at most ``size`` pixels on its long side."""
+        return preview_bytes(self.project, image, size)
+
+    # ------------------------------------------------------------------ support
+    def add_support(self, image: str, class_id: int, *, by: str, origin: Origin = Origin.UPLOAD) -> SupportImage:
+        """Makes an image an example of a class."""
+        added = self.store.add_support(image, class_id, by=by, origin=origin)
+        self._worker.changed()
+        return added
+
+    def remove_support(self, support_id: int, *, by: str) -> None:
+        """Takes an example out of the support set; the image stays and returns to the queue."""
+        self.store.remove_support(support_id, by=by)
+        self._worker.changed()
+
+    def move_support(self, support_id: int, class_id: int, *, by: str) -> SupportImage:
+        """Makes an example one of another class."""
+        moved = self.store.move_support(support_id, class_id, by=by)
+        self._worker.changed()
+        return moved
+
+    def add_support_files(self, files: Sequence[tuple[str, bytes]], class_id: int, *, by: str) -> ImportReport:
+        """Imports files and makes them examples of one class, as one version of the support set.
+
+        An image that is an example of this class already is a duplicate; one of another class is refused
+        with that class's name.
+        """
+        report = imports.import_images(self.project, self.store, [upload_source(files)], limits=self._settings.images)
+        class_of = {s.image: s.class_id for s in self.store.support()}
+        names = {c.id: c.name for c in self.store.classes(include_archived=True)}
+        taken = {item for item in report.accepted if class_of.get(item.sha256, class_id) != class_id}
+        report.refused += [
+            Refused(i.name, f"it is an example of {names[class_of[i.sha256]]!r} already; move it there instead.")
+            for i in taken
+        ]
+        report.added = [item for item in report.added if item not in taken]
+        report.duplicates = [item for item in report.duplicates if item not in taken]
+        fresh = dict.fromkeys(item.sha256 for item in report.accepted if item.sha256 not in class_of)
+        if fresh:
+            self.store.add_support_many([(image, class_id) for image in fresh], by=by, origin=Origin.UPLOAD)
+        self._worker.changed()
+        return report
+
+    # ------------------------------------------------------------------ in and out
+    def import_images(
+        self, sources: Iterable[ImageSource], *, on_progress: Callable[[int, int, int], None] | None = None
+    ) -> ImportReport:
+        """Brings images in; the rest goes on where one is refused."""
+        try:
+            return imports.import_images(
+                self.project, self.store, sources, limits=self._settings.images, on_progress=on_progress
+            )
+        finally:
+            self._worker.changed()
+
+    def import_support(
+        self, root: Path, *, by: str, on_progress: Callable[[int, int, int], None] | None = None
+    ) -> SupportReport:
+        """Brings in examples: each sub-folder's name is a class."""
+        try:
+            return imports.import_support(
+                self.project, self.store, root, by=by, limits=self._settings.images, on_progress=on_progress
+            )
+        finally:
+            self._worker.changed()
+
+    def import_labels(self, path: Path) -> LabelImport:
+        """Brings in labels that were exported here or elsewhere; twice changes nothing."""
+        report = import_labels(self.store, path)
+        self._worker.changed()
+        return report
+
+    def export(self, format: str, out: Path, *, link: bool = False) -> ExportReport:
+        """Writes the labels with their provenance; raises UnknownAdapter, ProjectError."""
+        adapter = load_adapter(exports, format, "export format")
+        report: ExportReport = adapter.export(label_rows(self.store), out, project=self.project, link=link)
+        return report
+
+    # ------------------------------------------------------------------ health
+    def doctor(self) -> list[Finding]:
+        """The SQLite library, the database, the projection against a rebuild, the files against the rows."""
+        return [*health.findings(self.store), *check_files(self.project, self.store)]
