@@ -68,7 +68,8 @@ def _overlap(source: int, target: int) -> NDArray[np.float64]:
     low = np.maximum(edges_t[:-1, None], edges_s[None, :-1])
     high = np.minimum(edges_t[1:, None], edges_s[None, 1:])
     shares: NDArray[np.float64] = np.clip(high - low, 0, None) * source
-    return shares / shares.sum(axis=0, keepdims=True)
+    shares /= shares.sum(axis=0, keepdims=True)
+    return shares
 
 
 def regrid(values: NDArray[np.float64], source: Grid, target: Grid) -> NDArray[np.float64]:
@@ -78,5 +79,6 @@ def regrid(values: NDArray[np.float64], source: Grid, target: Grid) -> NDArray[n
     trailing = values.shape[1:]
     cube = values.reshape(*source, -1)
     rows, columns = _overlap(source[0], target[0]), _overlap(source[1], target[1])
-    moved = np.einsum("as,bt,stx->abx", rows, columns, cube)
-    return moved.reshape(target[0] * target[1], *trailing)
+    moved = np.einsum("as,bt,stx->abx", rows, columns, cube, optimize=True)
+    result: NDArray[np.float64] = moved.reshape(target[0] * target[1], *trailing)
+    return result

@@ -12,7 +12,7 @@ from core.errors import InvalidInput, NotReady
 from core.heatmap import fit_scales
 from core.indexes import create_index
 from core.ports import Index, Reasoner, ReasonRequest
-from core.scoring import FittedSupport, Scored, combine, fit_scores, leave_one_out, whole_of
+from core.scoring import FittedSupport, Scores, combine, fit_scores, leave_one_out, whole_of
 from core.scoring_basis import Basis
 from core.scoring_patch import Matches
 from core.settings import PipelineSettings
@@ -26,7 +26,7 @@ from core.types import (
     SupportSet,
 )
 
-__all__ = ["Basis", "FittedSupport", "Pipeline", "Scored"]
+__all__ = ["Basis", "FittedSupport", "Pipeline", "Scores"]
 
 _CHUNK = 32  # queries scored at once: bounds memory, not speed
 
@@ -104,7 +104,7 @@ class Pipeline:
         )
 
     # ------------------------------------------------------------------ queries
-    def score_only(self, fitted: FittedSupport, embeddings: Embeddings, *, recipe: str | None = None) -> Scored:
+    def score_only(self, fitted: FittedSupport, embeddings: Embeddings, *, recipe: str | None = None) -> Scores:
         """(n, C) scores of many queries, columns as ``fitted.class_ids``; no evidence, no explanation."""
         recipe = recipe or self.settings.recipe
         parts = [
@@ -113,9 +113,9 @@ class Pipeline:
         ]
         if not parts:
             empty = np.zeros((0, len(fitted.classes)))
-            return Scored(empty, empty, None, None)
+            return Scores(empty, empty, None, None)
         patch, whole = [p.patch for p in parts], [p.whole for p in parts]
-        return Scored(
+        return Scores(
             np.concatenate([p.logits for p in parts]),
             np.concatenate([p.probabilities for p in parts]),
             None if patch[0] is None else np.concatenate([p for p in patch if p is not None]),
@@ -142,7 +142,7 @@ class Pipeline:
                 predictions.append(self._predict(fitted, query, part[row : row + 1], one, rows, ms))
         return predictions
 
-    def _score(self, fitted: FittedSupport, part: Embeddings, recipe: str) -> tuple[Scored, Matches]:
+    def _score(self, fitted: FittedSupport, part: Embeddings, recipe: str) -> tuple[Scores, Matches]:
         # The whole recipe needs no matches for its score, but its evidence does.
         matches = fitted.patch.match(project(fitted.basis, part.patches))
         ridge = None
@@ -156,7 +156,7 @@ class Pipeline:
         query: QueryImage,
         embedding: Embeddings,
         matches: Matches,
-        scores: Scored,
+        scores: Scores,
         score_ms: float,
     ) -> Prediction:
         ms, clock = {"score": round(score_ms, 3)}, time.perf_counter()
@@ -221,9 +221,9 @@ def project(basis: Basis, patches: Float32) -> Float32:
     return basis.project(patches.reshape(n, gh * gw, d))
 
 
-def _row(scores: Scored, row: int) -> Scored:
+def _row(scores: Scores, row: int) -> Scores:
     one = slice(row, row + 1)
-    return Scored(
+    return Scores(
         scores.logits[one],
         scores.probabilities[one],
         None if scores.patch is None else scores.patch[one],
@@ -231,7 +231,7 @@ def _row(scores: Scored, row: int) -> Scored:
     )
 
 
-def _class_scores(fitted: FittedSupport, scores: Scored) -> tuple[ClassScore, ...]:
+def _class_scores(fitted: FittedSupport, scores: Scores) -> tuple[ClassScore, ...]:
     return tuple(
         ClassScore(
             class_id=class_id,

@@ -72,7 +72,7 @@ class FittedSupport:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scored:
+class Scores:
     """(n, C) float64 each. ``patch`` and ``whole`` are calibrated log-probabilities of the halves, or None."""
 
     logits: Float64
@@ -81,7 +81,7 @@ class Scored:
     whole: Float64 | None
 
 
-def combine(recipe: str, t: Temperatures, matches: Matches | None, ridge: Float64 | None) -> Scored:
+def combine(recipe: str, t: Temperatures, matches: Matches | None, ridge: Float64 | None) -> Scores:
     """The recipe's logits from what its halves gave; a half that the recipe lacks may be None."""
     patch = whole = None
     if recipe in ("ensemble", "patch") and matches is not None:
@@ -99,7 +99,7 @@ def combine(recipe: str, t: Temperatures, matches: Matches | None, ridge: Float6
     else:
         raise ValueError(f"recipe {recipe!r} lacks the half that it is made of")
     logits = z / t.of(recipe)
-    return Scored(logits, np.exp(log_softmax(logits)), patch, whole)
+    return Scores(logits, np.exp(log_softmax(logits)), patch, whole)
 
 
 @dataclass(frozen=True, slots=True)

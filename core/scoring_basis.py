@@ -24,7 +24,9 @@ _FIELDS = ("mean", "axes", "eigenvalues", "whole_mean", "shrinkage")
 def normalise(x: NDArray[Any]) -> Float32:
     """n̂: L2 along the last axis, float32; a zero vector stays zero (never NaN)."""
     norm = np.sqrt(np.einsum("...d,...d->...", x, x, dtype=np.float64))[..., None]
-    return np.divide(x, norm, out=np.zeros(x.shape, np.float64), where=norm > 1e-12).astype(np.float32)
+    result = np.zeros(x.shape, np.float64)
+    np.divide(x, norm, out=result, where=norm > 1e-12)
+    return result.astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

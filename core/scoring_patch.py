@@ -68,7 +68,8 @@ class Matches:
         """(n, C): the share of votes for each class."""
         votes = self.votes().sum(axis=(1, 3)).astype(np.float64)
         total = votes.sum(axis=1, keepdims=True)
-        return np.divide(votes, total, out=np.zeros_like(votes), where=total > 0)
+        result: Float64 = votes / np.maximum(total, 1.0)
+        return result
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from core.errors import ModelUnavailable
 
 _MAGIC = 0x1950A86A20F9469CFC6C
-_DTYPES = {"FloatStorage": np.dtype("<f4"), "DoubleStorage": np.dtype("<f8"), "LongStorage": np.dtype("<i8")}
+_DTYPES: dict[str, Any] = {"FloatStorage": np.dtype("<f4"), "DoubleStorage": np.dtype("<f8"), "LongStorage": np.dtype("<i8")}
 
 
 class _Lazy:
@@ -36,7 +36,7 @@ class _Tensors(pickle.Unpickler):
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file)
-        self.dtypes: dict[str, np.dtype[Any]] = {}
+        self.dtypes: dict[str, Any] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
