@@ -1,0 +1,170 @@
+// Everything beside the image: suggestion, class rows, explanation, evidence, and the counters on top.
+import { clamp, make, plural, safeColour } from "./dom.js";
+import { evidenceCards, explanationNodes } from "./evidence.js";
+
+const NO_VLM = "no vision-language model";
+
+export class Panel {
+  constructor(root, { onClass, onLight }) {
+    this.root = root;
+    this.onClass = onClass;
+    this.onLight = onLight;
+    this.rows = new Map();
+    this.classes = new Map();
+  }
+
+  part(name) {
+    return this.root.querySelector(`[data-part=${name}]`);
+  }
+
+  text(name, text) {
+    const node = this.part(name);
+    if (node.textContent !== text) node.textContent = text;
+    return node;
+  }
+
+  // One row a class: key, name, bar and probability, and the button that labels with it.
+  setClasses(classes) {
+    this.classes = new Map(classes.map((kind) => [kind.id, kind]));
+    this.rows.clear();
+    const list = this.part("classes");
+    list.dataset.many = classes.length > 10 ? "2" : "1";
+    list.dataset.roomy = classes.length <= 6 ? "1" : "0";
+    list.style.setProperty("--rv-rows", String(Math.ceil(classes.length / (classes.length > 10 ? 2 : 1))));
+    list.replaceChildren(
+      ...classes.map((kind) => {
+        const row = make("button", "rv-class");
+        row.style.setProperty("--rv-class", safeColour(kind.colour));
+        row.dataset.classId = kind.id;
+        row.title = kind.description ? `${kind.name}\n${kind.description}` : kind.name;
+        const key = make("kbd", "", kind.key ? kind.key.toUpperCase() : "\u2013");
+        const name = make("span", "rv-clip", kind.name);
+        const tag = make("span", "rv-tag");
+        const probability = make("span", "rv-number");
+        const bar = make("span", "rv-bar");
+        row.append(bar, key, make("span", "rv-dot"), name, tag, probability);
+        row.setAttribute("aria-label", `Label as ${kind.name}${kind.key ? `, key ${kind.key}` : ""}`);
+        row.addEventListener("click", (event) => this.onClass(kind.id, event));
+        this.rows.set(kind.id, { row, bar, probability, tag });
+        return row;
+      }),
+    );
+  }
+
+  // `decided`: what the annotator had decided before an undo brought the image back.
+  showItem(item, decided, pictures) {
+    const suggestion = item.suggestion;
+    const shown = suggestion.state === "shown" && suggestion.flag !== null && suggestion.flag !== undefined;
+    const flag = shown ? this.classes.get(suggestion.flag) : null;
+    this.text("name", item.name).title = item.name;
+    this.text("skipped", item.skipped ? "skipped before" : "");
+    this.text("note", item.note ? `Note: ${item.note}` : "");
+    this.root.dataset.suggestion = suggestion.state;
+
+    const box = this.part("flag");
+    box.style.setProperty("--rv-class", safeColour(flag?.colour));
+    const scores = new Map((suggestion.state === "shown" ? suggestion.scores : []).map((s) => [s.class_id, s.probability]));
+    const best = flag ? scores.get(flag.id) : null;
+    const [kicker, title, detail] = this.#words(suggestion, flag);
+    this.text("kicker", kicker);
+    this.text("flag-name", title).title = title;
+    this.text("flag-score", best === null || best === undefined ? "" : best.toFixed(2));
+    this.text("reasoner", detail).title = detail;
+    this.text("accept-name", flag ? flag.name : "");
+    this.part("accept").disabled = !flag;
+
+    for (const [id, { row, bar, probability, tag }] of this.rows) {
+      const value = scores.get(id);
+      bar.style.transform = `scaleX(${clamp(value ?? 0, 0, 1)})`;
+      probability.textContent = value === undefined ? "" : value.toFixed(2);
+      row.classList.toggle("rv-suggested", flag?.id === id);
+      row.classList.toggle("rv-was", decided?.class_id === id);
+      tag.textContent = decided?.class_id === id ? "you, before" : flag?.id === id ? "suggested" : "";
+    }
+    this.part("explanation").replaceChildren(...(shown ? explanationNodes(suggestion, this.onLight) : []));
+    this.part("strip").replaceChildren(...this.cards(item, pictures));
+    this.part("strip").scrollLeft = 0;
+    const runner = shown ? this.classes.get(suggestion.runner_up) : null;
+    this.text("for", flag ? flag.name : "");
+    this.text("against", runner ? runner.name : "the others");
+    this.part("legend").hidden = !shown || !suggestion.heatmap;
+  }
+
+  // Cards are made ahead of time, so that showing an item only puts them in place.
+  cards(item, pictures) {
+    if (item.suggestion.state !== "shown" || !item.suggestion.evidence?.length) return [];
+    if (item.cards?.of !== item.suggestion) {
+      const light = (number, held) => this.onLight(number, held);
+      item.cards = { of: item.suggestion, nodes: evidenceCards(item, this.classes, pictures, light) };
+    }
+    return item.cards.nodes;
+  }
+
+  #words(suggestion, flag) {
+    const { state, reason } = suggestion;
+    if (flag) {
+      const model = suggestion.reasoner?.startsWith("evidence") ? `by evidence \u00b7 ${NO_VLM}` : `by ${suggestion.reasoner}`;
+      const rests = suggestion.calibrated ? ` \u00b7 calibrated: ${suggestion.calibrated}` : "";
+      return [suggestion.stale ? "Suggested, from an older support set" : "Suggested", flag.name, `${model} \u00b7 ${suggestion.encoder}${rests}`];
+    }
+    if (state === "shown") return ["No suggestion", "The reasoner abstained", reason || "Decide by the scores and the image."];
+    if (state === "withheld")
+      return ["Suggestion withheld", "Decide for yourself", reason || "A share of images comes without, so that its sway on people can be measured."];
+    if (state === "pending") return ["Suggestion pending", "Not computed yet", reason || "The class keys work already."];
+    if (state === "failed") return ["Suggestion failed", "Label without it", reason || "The class keys work."];
+    return ["No suggestion", "Label by eye", reason || "The class keys work already."];
+  }
+
+  light(number) {
+    for (const node of this.root.querySelectorAll(".rv-card, .rv-explanation .rv-chip")) {
+      node.classList.toggle("rv-lit", node.dataset.number === String(number));
+    }
+  }
+
+  showProgress(progress, pace) {
+    if (!progress) return;
+    const done = progress.labelled + (progress.unsure ?? 0);
+    const share = progress.total ? clamp((done + 0) / progress.total, 0, 1) : 0;
+    this.part("progress-fill").style.transform = `scaleX(${share})`;
+    const bar = this.part("progress");
+    bar.setAttribute("aria-valuenow", String(done));
+    bar.setAttribute("aria-valuemax", String(progress.total));
+    this.text("counts", `${progress.labelled.toLocaleString("en")} labelled`);
+    this.text("left", `${Math.max(0, progress.left).toLocaleString("en")} left`);
+    const extra = [];
+    if (progress.unsure) extra.push(`${progress.unsure} unsure`);
+    if (progress.skipped) extra.push(`${progress.skipped} skipped`);
+    this.text("extra", extra.join(" \u00b7 "));
+    this.text("pace", pace === null ? "" : `${pace} a minute`);
+  }
+
+  showSaved({ unsent, rejected, away, volatile: lost }) {
+    const node = this.part("saved");
+    let state = "saved";
+    let words = "All saved";
+    if (rejected) {
+      state = "rejected";
+      words = `${rejected} refused by the server`;
+    } else if (unsent && away) {
+      state = "away";
+      words = `${unsent} unsent \u2013 server away, retrying`;
+    } else if (unsent) {
+      state = "sending";
+      words = `Saving ${unsent}\u2026`;
+    }
+    if (lost && unsent) words += " \u00b7 keep this tab open";
+    node.dataset.saved = state;
+    this.text("saved-text", words);
+    node.title = away && unsent ? `${away} The decisions wait in this browser and are sent in order.` : words;
+  }
+
+  showRun(run) {
+    const busy = run && ["loading", "computing"].includes(run.state);
+    const words = !busy
+      ? ""
+      : run.state === "loading" || !run.total
+        ? "loading the encoder"
+        : `suggestions ${run.done.toLocaleString("en")} of ${run.total.toLocaleString("en")}${run.seconds_left ? ` \u00b7 ${plural(Math.ceil(run.seconds_left), "second")}` : ""}`;
+    this.text("run", words || (run?.state === "failed" ? "suggestions failed" : "")).title = run?.sentence ?? "";
+  }
+}

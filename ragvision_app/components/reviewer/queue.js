@@ -1,0 +1,90 @@
+// The items ahead of the annotator: filled before they run low, without one that was decided meanwhile.
+import { Away } from "./api.js";
+
+const LOW_SHARE = 0.75; // ask for more when this share of what we hold is left
+const REST_MS = 4000; // after the server had fewer than asked for
+
+export class Queue {
+  constructor(api, { annotator, order, prefetch }) {
+    this.api = api;
+    this.annotator = annotator;
+    this.order = order ?? null;
+    this.hold = Math.max(40, 2 * prefetch); // at 20 ms a key thirty items last for half a second
+    this.ahead = [];
+    this.decided = new Map(); // image -> when it was decided here (performance.now)
+    this.restUntil = 0;
+    this.exhausted = false;
+    this.away = null;
+    this.answered = false;
+    this.busy = false;
+  }
+
+  // What to ask for, or null when there is enough or the server had no more a moment ago.
+  get wanted() {
+    if (this.busy || this.ahead.length > this.hold * LOW_SHARE) return null;
+    if (performance.now() < this.restUntil) return null;
+    return Math.max(1, this.hold - this.ahead.length);
+  }
+
+  // Returns the server's answer, or null when nothing was asked or it is away.
+  async fill(current, unsentImages, { limit = this.wanted } = {}) {
+    if (limit === null || this.busy) return null;
+    this.busy = true;
+    const asked = performance.now();
+    const have = [...this.ahead.map((item) => item.id), ...unsentImages];
+    if (current) have.push(current.id);
+    try {
+      const answer = await this.api.queue({
+        annotator: this.annotator,
+        limit,
+        order: this.order,
+        have: [...new Set(have)],
+      });
+      const known = new Set(this.ahead.map((item) => item.id));
+      const fresh = answer.items.filter((item) => !known.has(item.id) && !((this.decided.get(item.id) ?? 0) > asked));
+      this.ahead.push(...fresh);
+      this.exhausted = answer.items.length < limit;
+      this.restUntil = this.exhausted ? performance.now() + REST_MS : 0;
+      this.away = null;
+      this.answered = true;
+      return answer;
+    } catch (error) {
+      this.away = error.message;
+      this.refused = !(error instanceof Away);
+      this.restUntil = performance.now() + 1000;
+      return null;
+    } finally {
+      this.busy = false;
+    }
+  }
+
+  next() {
+    return this.ahead.shift() ?? null;
+  }
+
+  // Back to the front, in order; an item is never in the queue twice.
+  putBack(items) {
+    const ids = new Set(items.map((item) => item.id));
+    this.ahead = [...items, ...this.ahead.filter((item) => !ids.has(item.id))];
+  }
+
+  remove(ids) {
+    this.ahead = this.ahead.filter((item) => !ids.has(item.id));
+  }
+
+  markDecided(image) {
+    this.decided.set(image, performance.now());
+  }
+
+  // Something changed (an undo, a skip, a support set): the server may have more than it had.
+  wakeUp() {
+    this.restUntil = 0;
+  }
+
+  // Reserved for us no longer: somebody else may be given them, so they are asked for again.
+  dropExpired(now = Date.now()) {
+    const before = this.ahead.length;
+    this.ahead = this.ahead.filter((item) => !item.lease || Date.parse(item.lease.expires_at) > now);
+    return before - this.ahead.length;
+  }
+}
