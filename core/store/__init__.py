@@ -1,1 +1,25 @@
 """The SQLite store: schema, migrations and one module a noun."""
+
+from core.store.records import (
+    DecisionResult,
+    FailedImage,
+    Finding,
+    Lease,
+    Progress,
+    RunRecord,
+    SupportVersion,
+    UndoableEvent,
+)
+from core.store.store import Store
+
+__all__ = [
+    "DecisionResult",
+    "FailedImage",
+    "Finding",
+    "Lease",
+    "Progress",
+    "RunRecord",
+    "Store",
+    "SupportVersion",
+    "UndoableEvent",
+]

@@ -1,0 +1,76 @@
+"""Stored images, by content address, in order of import."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+from sqlite_utils import Database
+
+from core.errors import NotFound
+from core.store.checks import a_sha256, a_text, a_time, an_integer
+from core.types import ImageRecord
+
+_COLUMNS = "sha256, name, source, width, height, bytes, phash, imported_at"
+
+
+def add(db: sqlite3.Connection, records: Sequence[ImageRecord]) -> int:
+    """Stores new images, ignores those that are there; returns how many were new."""
+    before = count(db)
+    rows = [_row(record) for record in records]
+    if rows:
+        table = Database(db, execute_plugins=False)["images"]
+        table.insert_all(rows, pk="position", ignore=True)  # type: ignore[union-attr]
+    return count(db) - before
+
+
+def _row(record: ImageRecord) -> dict[str, str | int]:
+    return {
+        "sha256": a_sha256(record.sha256),
+        "name": a_text(record.name, "The image's name"),
+        "source": a_text(record.source, "The image's source"),
+        "width": an_integer(record.width, "The image's width", 1),
+        "height": an_integer(record.height, "The image's height", 1),
+        "bytes": an_integer(record.bytes, "The image's size in bytes"),
+        "phash": a_text(record.phash, "The image's perceptual hash", 64),
+        "imported_at": a_time(record.imported_at, "The time of import"),
+    }
+
+
+def present(db: sqlite3.Connection, shas: Iterable[str]) -> set[str]:
+    """Those of the ids that are stored."""
+    rows = db.execute(
+        "SELECT sha256 FROM images WHERE sha256 IN (SELECT value FROM json_each(?))", (json.dumps(list(shas)),)
+    )
+    return {row[0] for row in rows}
+
+
+def get(db: sqlite3.Connection, sha256: str) -> ImageRecord:
+    """One image; NotFound for an id that is not stored."""
+    row = db.execute(f"SELECT {_COLUMNS} FROM images WHERE sha256 = ?", (sha256,)).fetchone()
+    if row is None:
+        raise NotFound(f"There is no image {str(sha256)[:16]!r} in this project. Import it first.")
+    return ImageRecord(*row)
+
+
+def get_many(db: sqlite3.Connection, shas: Iterable[str]) -> dict[str, ImageRecord]:
+    """Id → image, for those that are stored."""
+    rows = db.execute(
+        f"SELECT {_COLUMNS} FROM images WHERE sha256 IN (SELECT value FROM json_each(?))", (json.dumps(list(shas)),)
+    )
+    return {row["sha256"]: ImageRecord(*row) for row in rows}
+
+
+def page(db: sqlite3.Connection, limit: int | None, offset: int) -> list[ImageRecord]:
+    """Images in order of import; ``limit`` None means all."""
+    an_integer(offset, "The offset")
+    size = -1 if limit is None else an_integer(limit, "The limit")
+    rows = db.execute(f"SELECT {_COLUMNS} FROM images ORDER BY position LIMIT ? OFFSET ?", (size, offset))
+    return [ImageRecord(*row) for row in rows]
+
+
+def count(db: sqlite3.Connection) -> int:
+    """Number of stored images, support included."""
+    total: int = db.execute("SELECT coalesce(sum(n), 0) FROM image_tally").fetchone()[0]
+    return total

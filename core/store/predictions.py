@@ -1,0 +1,119 @@
+"""Predictions of a run: a small row for the queue to walk over, and the whole value as JSON beside it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+from core.errors import NotFound
+from core.store import images, queue, runs
+from core.store.checks import an_integer
+from core.store.records import FailedImage
+from core.types import Prediction, Status, from_json, to_json
+
+_NO_MARGIN = 2.0  # sorts after every margin, which is at most 1
+
+
+def save(db: sqlite3.Connection, run_id: int, predictions: Sequence[Prediction], now: str) -> list[int]:
+    """Stores predictions; returns their ids in order.
+
+    A prediction is never overwritten, since an event may name it: computed again, the new one takes its place
+    in the queue and the old one is kept.
+    """
+    runs.get(db, run_id)
+    return [_save_one(db, run_id, prediction, now) for prediction in predictions]
+
+
+def _save_one(db: sqlite3.Connection, run_id: int, prediction: Prediction, now: str) -> int:
+    image = db.execute(
+        "SELECT position, phash, queue_state FROM images WHERE sha256 = ?", (prediction.image,)
+    ).fetchone()
+    if image is None:
+        images.get(db, prediction.image)  # raises the sentence
+    db.execute(
+        f"UPDATE predictions SET superseded = 1, queue_state = {queue.SUPERSEDED}"
+        " WHERE run_id = ? AND image = ? AND superseded = 0",
+        (run_id, prediction.image),
+    )
+    margin = _NO_MARGIN if prediction.margin is None else prediction.margin
+    new: int = db.execute(
+        "INSERT INTO predictions (run_id, image, status, reason, flag, runner_up, margin, created_at, queue_state,"
+        " position, uncertainty, disagreement, look_alike) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+        (
+            *(run_id, prediction.image, prediction.status.value, prediction.reason, prediction.flag),
+            *(prediction.runner_up, prediction.margin, now, image["queue_state"], image["position"]),
+            *(margin, _disagreement(prediction) + margin, f"{prediction.flag or 0:08d}:{image['phash']}"),
+        ),
+    ).fetchone()[0]
+    db.execute("INSERT INTO prediction_bodies VALUES (?, ?)", (new, to_json(prediction)))
+    return new
+
+
+def _disagreement(prediction: Prediction) -> float:
+    """0 where scores and reasoner differ, 2 where the reasoner abstained, 4 else: looked at in that order."""
+    best = prediction.best
+    if best is None:
+        return 4.0
+    if prediction.flag is None:
+        return 2.0
+    return 4.0 if best.class_id == prediction.flag else 0.0
+
+
+def of_image(db: sqlite3.Connection, run_id: int, image: str) -> tuple[int, Prediction] | None:
+    """(id, prediction) of an image in a run, None where it is not predicted yet."""
+    return of_images(db, run_id, [image]).get(image)
+
+
+def of_images(db: sqlite3.Connection, run_id: int, shas: Iterable[str]) -> dict[str, tuple[int, Prediction]]:
+    """Image → (id, prediction) in a run, for those that are predicted."""
+    rows = db.execute(
+        "SELECT p.image, p.id, b.body FROM json_each(?) j"
+        " JOIN predictions p ON p.image = j.value AND p.run_id = ? AND p.superseded = 0"
+        " JOIN prediction_bodies b ON b.id = p.id",
+        (json.dumps(list(shas)), run_id),
+    )
+    return {row[0]: (row[1], from_json(Prediction, row[2])) for row in rows}
+
+
+def get(db: sqlite3.Connection, prediction_id: int) -> Prediction:
+    """One prediction, also one that was computed again since; NotFound for an id that is not stored."""
+    an_integer(prediction_id, "The prediction's id")
+    row = db.execute("SELECT body FROM prediction_bodies WHERE id = ?", (prediction_id,)).fetchone()
+    if row is None:
+        raise NotFound(f"There is no prediction {prediction_id} in this project.")
+    return from_json(Prediction, row[0])
+
+
+def predicted_images(db: sqlite3.Connection, run_id: int) -> set[str]:
+    """Ids of the images that have a prediction in the run."""
+    rows = db.execute("SELECT image FROM predictions WHERE run_id = ? AND queue_state > ?", (run_id, queue.SUPERSEDED))
+    return {row[0] for row in rows}
+
+
+def count(db: sqlite3.Connection, run_id: int) -> int:
+    """Number of images that have a prediction in the run."""
+    total: int = db.execute(
+        "SELECT count(*) FROM predictions WHERE run_id = ? AND queue_state > ?", (run_id, queue.SUPERSEDED)
+    ).fetchone()[0]
+    return total
+
+
+def failed(db: sqlite3.Connection, run_id: int) -> list[FailedImage]:
+    """Images that the run could not predict, in order of import."""
+    rows = db.execute(
+        "SELECT image, status, reason FROM predictions WHERE run_id = ? AND superseded = 0"
+        " AND status IN ('unreadable', 'failed') ORDER BY position",
+        (run_id,),
+    )
+    return [FailedImage(row[0], Status(row[1]), row[2]) for row in rows]
+
+
+def prune(db: sqlite3.Connection, keep_runs: int) -> int:
+    """Deletes predictions of all but the newest runs, except those that an event names; returns how many."""
+    an_integer(keep_runs, "The number of runs to keep", 1)
+    return db.execute(
+        "DELETE FROM predictions WHERE run_id NOT IN (SELECT id FROM runs ORDER BY turn DESC LIMIT ?)"
+        " AND NOT EXISTS (SELECT 1 FROM events e WHERE e.prediction_id = predictions.id)",
+        (keep_runs,),
+    ).rowcount
