@@ -14,7 +14,7 @@ from ragvision_app.components.export_view import (
     import_labels,
     preview_rows,
 )
-from ragvision_app.components.page import literal, open_page, person
+from ragvision_app.components.page import literal, open_page
 
 workbench = open_page("Export", "Every label with its provenance: who, when, what was suggested, and by which run.")
 
@@ -34,7 +34,7 @@ def take_labels(key: str) -> None:
     if uploaded is None:
         return
     try:
-        report = import_labels(workbench, uploaded.name, uploaded.getvalue(), by=person())
+        report = import_labels(workbench, uploaded.name, uploaded.getvalue())
         st.session_state["labels_result"] = ("success", str(report))
     except RagVisionError as error:
         st.session_state["labels_result"] = ("error", str(error))

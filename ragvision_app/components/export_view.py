@@ -104,12 +104,12 @@ def export_to_path(workbench: Workbench, name: str, text: str, *, link: bool = F
     return workbench.export(name, out, link=link)
 
 
-def import_labels(workbench: Workbench, name: str, data: bytes, *, by: str) -> Any:
+def import_labels(workbench: Workbench, name: str, data: bytes) -> Any:
     """Labels from an uploaded export (CSV or JSONL) into this project; the report of the core."""
     with _scratch() as scratch:
         path = scratch / f"labels{Path(name).suffix.lower()}"
         path.write_bytes(data)
-        return workbench.import_labels(path, by=by)
+        return workbench.import_labels(path)
 
 
 def _store_zip(folder: Path, target: Path) -> Path:

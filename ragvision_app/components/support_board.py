@@ -15,16 +15,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from core.errors import InvalidInput, RagVisionError
+from core.store.palette import PALETTE
 
 if TYPE_CHECKING:
     from core.types import SupportImage
     from core.workbench import Workbench
 
-# Okabe and Ito's colours, then others that stay apart for colour-blind people by lightness.
-PALETTE = (
-    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00",
-    "#f0e442", "#332288", "#882255", "#44aa99", "#999933", "#777777",
-)  # fmt: skip
 KEPT_NOTICES = 40
 
 
@@ -154,14 +150,18 @@ def _collect(
 
 
 def _add_files(workbench: Workbench, state: BoardState, class_id: int, files: list[tuple[str, bytes]], by: str) -> None:
+    there = {s.image for s in workbench.store.support()}
     report = workbench.add_support_files(files, class_id, by=by)
-    state.added[class_id] = state.added.get(class_id, 0) + len(report.added)
+    new = {s.image for s in workbench.store.support()} - there
+    state.added[class_id] = state.added.get(class_id, 0) + len(new)
     state.notices = [n for n in state.notices if n.level == "error"]
     names = _class_names(workbench)
     for added_to, count in state.added.items():
         if count:
             state.tell("info", f"{_images(count)} added to {names.get(added_to, added_to)}.")
     for twin in report.duplicates:
+        if twin.sha256 in new:  # it was in the project, but no example until now
+            continue
         known_as = f", as {twin.first}" if twin.first != twin.name else ""
         state.tell("error", f"{twin.name} is an example there already{known_as}. It was not added again.")
     for refused in report.refused:

@@ -1,0 +1,48 @@
+"""What the Support page says about the four recipes."""
+
+from __future__ import annotations
+
+from core.calibration import LeaveOneOut
+from ragvision_app.components.recipes_view import advice, recipe_cards, waiting_sentence
+
+
+def result(recipe: str, right: int, rows: int = 20) -> LeaveOneOut:
+    return LeaveOneOut(recipe, rows, right / rows, right / rows, 0.5, (1, 2), {})
+
+
+def test_every_recipe_has_a_card_before_anything_is_computed():
+    cards = recipe_cards({}, "patch")
+    assert [c.name for c in cards] == ["ensemble", "patch", "whole", "vote"]
+    assert [c.chosen for c in cards] == [False, True, False, False]
+    assert all(c.figure == "–" and c.detail == "" for c in cards)
+    assert advice(cards) == ""
+
+
+def test_cards_carry_the_figures_of_their_own_recipe():
+    cards = {c.name: c for c in recipe_cards({"vote": result("vote", 13), "whole": result("whole", 17)}, "vote")}
+    assert cards["whole"].figure == "85 %"
+    assert cards["whole"].detail == "17 of 20 right"
+    assert cards["vote"].detail == "13 of 20 right"
+    assert cards["whole"].best and not cards["vote"].best
+
+
+def test_a_tie_has_no_best():
+    cards = recipe_cards({"vote": result("vote", 17), "whole": result("whole", 17)}, "vote")
+    assert not any(c.best for c in cards)
+
+
+def test_a_difference_of_one_image_is_not_called_better():
+    cards = recipe_cards({"patch": result("patch", 17), "ensemble": result("ensemble", 16)}, "ensemble")
+    assert "among the best" in advice(cards)
+
+
+def test_a_clear_difference_is_named_with_its_size():
+    cards = recipe_cards({"patch": result("patch", 18), "ensemble": result("ensemble", 12)}, "ensemble")
+    assert advice(cards) == "Patch is right on 6 more of the 20 images than Ensemble."
+
+
+def test_without_figures_the_reason_is_given():
+    assert "two classes" in waiting_sentence("computing", [10, 0])
+    assert "second image" in waiting_sentence("computing", [1, 1])
+    assert "failed" in waiting_sentence("failed", [5, 5])
+    assert "Computing" in waiting_sentence("computing", [5, 5])
