@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,16 +21,17 @@ PROJECT_VARIABLE = "RAGVISION_PROJECT"
 
 # session_state keys, one name a meaning
 ANNOTATOR = "annotator"
+DETAILS = "label_details"  # sha256 of the image whose details are open
 
 _lock = threading.Lock()
-_served: Workbench | None = None
+_served: Future[Workbench] | None = None
 _opened: dict[Path, Workbench] = {}
 
 
-def serve_workbench(workbench: Workbench | None) -> None:
-    """Makes this the Workbench of the process; None takes it away again."""
+def serve_workbench(opening: Future[Workbench] | None) -> None:
+    """Makes this the Workbench of the process, also while it is still being opened; None takes it away."""
     global _served
-    _served = workbench
+    _served = opening
 
 
 def is_served() -> bool:
@@ -38,12 +40,14 @@ def is_served() -> bool:
 
 
 def workbench() -> Workbench:
-    """The Workbench that pages use; raises :class:`ProjectError` where no project was named.
+    """The Workbench that pages use, waiting for it while it is being opened.
+
+    Raises :class:`ProjectError` where no project was named or it cannot be opened.
 
     Opened here, it starts no worker: a page alone never loads a model.
     """
     if _served is not None:
-        return _served
+        return _served.result()
     named = os.environ.get(PROJECT_VARIABLE, "")
     if not named:
         raise ProjectError(

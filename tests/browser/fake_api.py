@@ -23,6 +23,7 @@ from ragvision_app.components import reviewer as component
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#8c6d31", "#7f7f7f", "#332288")
 KEYS = "1234567890dfgijklmopqtvwxy"
 FREE_KEYS = [k for k in KEYS if k not in "asuznhedbrc"]
+CONFLICT = "grace decided in between: functional. Both are kept."
 THEME = {
     "light": "--st-text-color:#1b1f27;--st-background-color:#fff;--st-primary-color:#2456c8;background:#fff",
     "dark": "--st-text-color:#e6e9ee;--st-background-color:#14171c;--st-primary-color:#7aa5ff;background:#14171c",
@@ -192,8 +193,8 @@ class Fake:
             "reasoner": "evidence",
             "recipe": "ensemble",
             "support_version": "v1",
-            "explanation": f"{name}, {weights[ranked[0]] / total:.2f}: the strongest matches are E1 and E2, upper left, "
-            f"0.75 alike to support cell0301.png. Against it speaks E4, as seen in {other}.",
+            "explanation": f"{name}, {weights[ranked[0]] / total:.2f}: the strongest matches are E1 and E2, "
+            f"upper left, 0.75 alike to support cell0301.png. Against it speaks E4, as seen in {other}.",
             "cited": [1, 2, 4],
             "scores": [
                 {"class_id": i + 1, "probability": w / total, "logit": w, "patch": -w, "whole": -w}
@@ -316,7 +317,9 @@ def create(fake: Fake) -> FastAPI:
                     "outcome": outcome,
                     "version": version,
                     "label": None,
-                    "message": "grace decided in between: functional. Both are kept." if outcome == "conflict" else None,
+                    "message": "grace decided in between: functional. Both are kept."
+                    if outcome == "conflict"
+                    else None,
                     "progress": fake.progress(),
                 }
             )

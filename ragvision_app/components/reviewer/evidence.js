@@ -55,7 +55,7 @@ export function evidenceCards(item, classes, pictures, onLight) {
     facts.append(
       head,
       make("span", "rv-number", `${match.similarity.toFixed(2)} alike`),
-      make("span", "rv-number", `${signed(match.contribution)} contribution`),
+      make("span", "rv-number", `${signed(match.contribution)} contrib.`),
       make("span", "rv-clip rv-quiet", match.support_name),
     );
     card.append(pair, facts);

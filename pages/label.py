@@ -1,0 +1,63 @@
+"""Label: one image, one key. The loop itself runs in the browser; this page only mounts it."""
+
+import hashlib
+
+import streamlit as st
+
+from ragvision_app import state
+from ragvision_app.components.details import draw_details
+from ragvision_app.components.label_view import PAGE_STYLE, annotator_name, clicked_details
+from ragvision_app.components.reviewer import reviewer
+
+COMPONENT = "reviewer"
+
+workbench = state.workbench()
+st.html(PAGE_STYLE)
+name, problem = annotator_name(st.query_params.get("annotator") or st.session_state.get(state.ANNOTATOR) or "")
+
+if not name:
+    with st.form("who", width=420):
+        st.subheader("Who labels?", anchor=False)
+        asked = st.text_input(
+            "Your name", max_chars=100, help="Decisions are stored under this name. It goes into the address."
+        )
+        if st.form_submit_button("Start labelling", type="primary"):
+            name, problem = annotator_name(asked)
+            if name:
+                st.query_params["annotator"] = name
+                st.rerun()
+        if problem:
+            st.warning(problem)
+    st.stop()
+
+st.session_state[state.ANNOTATOR] = name
+if st.query_params.get("annotator") != name:
+    st.query_params["annotator"] = name
+
+
+def toggle_details() -> None:
+    """D opens the panel for the image on screen, and closes it when it is that image's already."""
+    asked = clicked_details(st.session_state.get(COMPONENT))
+    if asked:
+        st.session_state[state.DETAILS] = None if asked == st.session_state.get(state.DETAILS) else asked
+
+
+@st.fragment
+def loop(annotator: str) -> None:
+    """Loop and panel rerun together, without the page and without remounting the loop."""
+    settings = workbench.settings.labelling
+    reviewer(
+        annotator=annotator,
+        project=hashlib.sha256(str(workbench.project.root.resolve()).encode()).hexdigest()[:16],
+        order=settings.order,
+        prefetch=settings.prefetch,
+        key=COMPONENT,
+        on_details=toggle_details,
+    )
+    image = st.session_state.get(state.DETAILS)
+    if image:
+        with st.container(key="rv_details", border=True):
+            draw_details(workbench, image, annotator)
+
+
+loop(name)

@@ -1,0 +1,199 @@
+"""The details panel of one image: scores with their halves, the share of each support image, the heatmap.
+
+Figures are plain functions of a :class:`~core.labelling.Detail`; the panel only puts them on the page.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from core.errors import RagVisionError
+from ragvision_app.components.theme import AGAINST, FOR, Tokens, diverging, template, tokens
+
+if TYPE_CHECKING:
+    from core.labelling import Detail
+    from core.types import ClassRecord, Contributions, Prediction
+    from core.workbench import Workbench
+
+MOST_SUPPORT = 14  # bars of their own; the rest is one bar
+_CONFIG = {"displaylogo": False, "displayModeBar": False}
+
+
+def short(name: str, length: int = 28) -> str:
+    """``name`` cut to ``length`` for an axis, and without markup: Plotly reads tags in labels."""
+    return html.escape(name if len(name) <= length else f"{name[: length - 1]}…")
+
+
+def _distinct(names: Sequence[str], length: int = 28) -> list[str]:
+    """Short names that stay apart, since Plotly merges bars of the same label."""
+    seen: dict[str, int] = {}
+    out = []
+    for name in names:
+        label = short(name, length)
+        seen[label] = seen.get(label, 0) + 1
+        out.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
+    return out
+
+
+def scores_figure(prediction: Prediction, classes: Sequence[ClassRecord], colours: Tokens) -> go.Figure:
+    """Calibrated probability a class as bars in the class colours, both halves as marks on them."""
+    kinds = {c.id: c for c in classes}
+    scores = sorted(prediction.scores, key=lambda s: s.probability)
+    labels = _distinct([kinds[s.class_id].name if s.class_id in kinds else "archived class" for s in scores])
+    figure = go.Figure(
+        go.Bar(
+            x=[s.probability for s in scores],
+            y=labels,
+            orientation="h",
+            name="together, calibrated",
+            marker_color=[kinds[s.class_id].colour if s.class_id in kinds else colours.quiet for s in scores],
+            text=[f"{s.probability:.3f}" for s in scores],
+            textposition="auto",
+            hovertemplate="%{y}: %{x:.4f}<extra></extra>",
+            showlegend=False,
+        )
+    )
+    for name, values, symbol in (
+        ("patches alone", [s.patch for s in scores], "diamond"),
+        ("whole image alone", [s.whole for s in scores], "circle-open"),
+    ):
+        pairs = [(math.exp(v), label) for v, label in zip(values, labels, strict=True) if v is not None]
+        if pairs:
+            figure.add_scatter(
+                x=[x for x, _ in pairs],
+                y=[y for _, y in pairs],
+                mode="markers",
+                name=name,
+                marker={"symbol": symbol, "size": 11, "color": colours.text, "line": {"width": 2}},
+                hovertemplate=f"{name}: %{{x:.4f}}<extra></extra>",
+            )
+    figure.update_layout(
+        template=template(colours), title_text="Class scores", height=max(220, 90 + 34 * len(scores)), bargap=0.3
+    )
+    figure.update_xaxes(range=[0, 1.02], title_text=f"probability · calibration: {prediction.calibrated.value}")
+    return figure
+
+
+def shares(detail: Detail) -> list[tuple[str, float, float]]:
+    """(support image, contribution, share of all contributions by magnitude), the rest as one entry."""
+    total = sum(abs(part) for _, part in detail.by_support) or 1.0
+    rows = [(record.name, part, abs(part) / total) for record, part in detail.by_support]
+    if len(rows) <= MOST_SUPPORT:
+        return rows
+    rest = rows[MOST_SUPPORT - 1 :]
+    return [
+        *rows[: MOST_SUPPORT - 1],
+        (f"{len(rest)} others", sum(part for _, part, _ in rest), sum(share for *_, share in rest)),
+    ]
+
+
+def support_figure(detail: Detail, flag: str, against: str, colours: Tokens) -> go.Figure:
+    """What each support image adds to the flag's lead, signed, the largest on top."""
+    rows = list(reversed(shares(detail)))
+    labels = _distinct([name for name, *_ in rows])
+    figure = go.Figure(
+        go.Bar(
+            x=[part for _, part, _ in rows],
+            y=labels,
+            orientation="h",
+            marker_color=[FOR if part >= 0 else AGAINST for _, part, _ in rows],
+            text=[f"{share:.0%}" for *_, share in rows],
+            textposition="outside",
+            cliponaxis=False,
+            hovertemplate="%{y}: %{x:+.4f} (%{text} of all)<extra></extra>",
+        )
+    )
+    figure.update_layout(
+        template=template(colours), title_text="Share of each support image", height=max(220, 90 + 22 * len(rows))
+    )
+    figure.update_xaxes(title_text=f"supports {short(against, 20)} ← contribution → supports {short(flag, 20)}")
+    return figure
+
+
+def heatmap_figure(detail: Detail, parts: Contributions, scale: float, colours: Tokens) -> go.Figure:
+    """The contributions over the whole image; values on hover."""
+    rows, columns = parts.grid
+    width, height = detail.image.width, detail.image.height
+    values = [list(parts.values[r * columns : (r + 1) * columns]) for r in range(rows)]
+    figure = go.Figure(
+        go.Heatmap(
+            z=values,
+            x=[(c + 0.5) * width / columns for c in range(columns)],
+            y=[(r + 0.5) * height / rows for r in range(rows)],
+            zmin=-scale,
+            zmax=scale,
+            zsmooth="best",
+            colorscale=diverging(0.75),
+            colorbar={"thickness": 10, "outlinewidth": 0, "title": {"text": "contribution", "side": "right"}},
+            hovertemplate="contribution %{z:+.4f}<extra></extra>",
+        )
+    )
+    figure.add_layout_image(
+        source=f"/api/images/{detail.image.sha256}/preview",
+        xref="x",
+        yref="y",
+        x=0,
+        y=0,
+        sizex=width,
+        sizey=height,
+        sizing="stretch",
+        layer="below",
+    )
+    figure.update_layout(template=template(colours), title_text="Where it comes from", height=560)
+    figure.update_xaxes(visible=False, range=[0, width], constrain="domain")
+    figure.update_yaxes(visible=False, range=[height, 0], scaleanchor="x", constrain="domain")
+    return figure
+
+
+def sum_sentence(prediction: Prediction, parts: Contributions) -> str:
+    """The addition that the heatmap and the shares stand for, in numbers."""
+    logits = {s.class_id: s.logit for s in prediction.scores}
+    lead = logits[parts.flag] - (logits[parts.against] if parts.against is not None else 0.0)
+    whole = f" {parts.whole:+.3f} whole image" if parts.whole else ""
+    return (
+        f"It adds up: {sum(parts.values):+.3f} places in the image{whole} {parts.constant:+.3f} constant "
+        f"= {lead:+.3f}, the flag's lead in logits."
+    )
+
+
+def draw_details(workbench: Workbench, image: str, annotator: str) -> None:
+    """The panel for one image, as far as this annotator may see it."""
+    try:
+        detail = workbench.detail(image, annotator)
+    except RagVisionError as error:
+        st.warning(str(error))
+        return
+    st.text(detail.image.name)
+    prediction = detail.suggestion.prediction
+    if prediction is None:
+        st.info(detail.suggestion.reason or "There is no suggestion for this image, so there is nothing behind it.")
+        return
+    classes = workbench.store.classes(include_archived=True)
+    names = {c.id: c.name for c in classes}
+    colours = tokens()
+    parts = prediction.contributions
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.plotly_chart(scores_figure(prediction, classes, colours), theme=None, config=_CONFIG, key="details_scores")
+        if parts is not None and detail.by_support:
+            flag = names.get(parts.flag, "the flag")
+            against = names.get(parts.against, "the others") if parts.against is not None else "the others"
+            st.plotly_chart(
+                support_figure(detail, flag, against, colours), theme=None, config=_CONFIG, key="details_support"
+            )
+    with right:
+        if parts is not None:
+            scale = detail.suggestion.scale or max((abs(v) for v in parts.values), default=1.0)
+            figure = heatmap_figure(detail, parts, scale, colours)
+            st.plotly_chart(figure, theme=None, config=_CONFIG, key="details_heatmap")
+            st.caption(sum_sentence(prediction, parts))
+    st.caption(
+        f"{prediction.encoder} · {prediction.reasoner} · recipe {prediction.recipe} · "
+        f"support set {prediction.support_version[:12]} · run {detail.suggestion.run_id}"
+    )
