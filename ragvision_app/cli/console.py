@@ -40,7 +40,7 @@ class Bar:
 
 @contextmanager
 def progress_bar(title: str, total: int | None = None) -> Iterator[Bar]:
-    """A progress bar on stderr, gone when the work is done."""
+    """A progress bar on stderr, gone when the work is done; none where stderr is no terminal."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -49,7 +49,7 @@ def progress_bar(title: str, total: int | None = None) -> Iterator[Bar]:
         TimeRemainingColumn(compact=True),
         TextColumn("left"),
     )
-    with Progress(*columns, console=err, transient=True) as progress:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         yield Bar(progress, progress.add_task(escape(title), total=total))
 
 

@@ -82,7 +82,7 @@ def photos(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("photos")
     for number in range(3):
         picture(root / f"stripes{number}.png", "stripes", 200 + number)
-        picture(root / "deeper" / f"dots{number}.jpg", "dots", 300 + number, (200, 64))
+        picture(root / "deeper" / f"dots{number}.jpg", "dots", 300 + number, (120, 70))
     (root / "twin.png").write_bytes((root / "stripes0.png").read_bytes())
     (root / "text.jpg").write_text("no image at all", encoding="utf-8")
     (root / "cut.png").write_bytes((root / "stripes1.png").read_bytes()[:900])
