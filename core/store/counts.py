@@ -22,7 +22,7 @@ def progress(db: sqlite3.Connection, annotator: str, now: str) -> Progress:
         finished = sum(_open_of_mine(db, me, state, overlap) for state in ("labelled", "unsure") if mine.get(state))
     minute_ago = as_utc_text(datetime.fromisoformat(now) - timedelta(seconds=60))
     recent = db.execute(
-        "SELECT count(*) FROM labels WHERE annotator = ? AND stored_at > ? AND state = 'labelled'", (me, minute_ago)
+        "SELECT count(*) FROM labels WHERE annotator = ? AND state = 'labelled' AND stored_at > ?", (me, minute_ago)
     ).fetchone()[0]
     return Progress(
         total=sum(row["n"] for row in tally),

@@ -173,7 +173,7 @@ def m0001_tables(db: Database) -> None:
             PRIMARY KEY (image, annotator)
         ) STRICT, WITHOUT ROWID;
         CREATE INDEX labels_annotator ON labels (annotator, state, event_seq);
-        CREATE INDEX labels_stored ON labels (annotator, stored_at);
+        CREATE INDEX labels_stored ON labels (annotator, state, stored_at);
         CREATE INDEX labels_class ON labels (class_id) WHERE class_id IS NOT NULL;
 
         CREATE TABLE leases (
