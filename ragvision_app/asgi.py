@@ -1,11 +1,14 @@
 """One process, one port: Streamlit's pages, and the API beside them under ``/api``.
 
-Only :mod:`ragvision_app.server` starts it.
+Only :mod:`ragvision_app.server` starts it. The first page does not wait for what it does not need: the
+project is opened and the API is built in a thread of their own, while pages are served already.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +17,9 @@ import streamlit as st
 from anyio import to_thread
 from starlette.middleware import Middleware
 from starlette.routing import Mount
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ragvision_app import state
-from ragvision_app.api import create_api
 from ragvision_app.guard import Guard
 
 if TYPE_CHECKING:
@@ -25,24 +28,58 @@ if TYPE_CHECKING:
 APP = Path(__file__).resolve().parent / "app.py"
 
 
-def create_app(workbench: Workbench, *, token: str | None = None, allowed_hosts: Iterable[str] = ()) -> st.App:
-    """The whole application on ``workbench``: its worker runs while the application does.
+class _LateApi:
+    """The API, from the moment on at which it begins to be built: requests wait for it."""
 
-    ``token`` None asks for none and answers to this machine's names and ``allowed_hosts`` only.
+    building: Future[ASGIApp]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        api = self.building.result() if self.building.done() else await asyncio.wrap_future(self.building)
+        await api(scope, receive, send)
+
+
+def _build_api(opening: Future[Workbench]) -> ASGIApp:
+    workbench = opening.result()
+    from ragvision_app.api import create_api
+
+    api = create_api(workbench)
+    workbench.start_worker()  # loads models in its own thread
+    return api
+
+
+def create_app(
+    open_workbench: Callable[[], Workbench],
+    *,
+    token: str | None = None,
+    allowed_hosts: Iterable[str] = (),
+    on_ready: Callable[[BaseException | None], None] = lambda failure: None,
+) -> st.App:
+    """The whole application on the Workbench that ``open_workbench`` gives.
+
+    That is called in a thread once pages are served, and ``on_ready`` after it, with what it raised or
+    None. The Workbench is open, and its worker runs, while the application does. ``token`` None asks for
+    none and answers to this machine's names and ``allowed_hosts`` only.
     """
-    state.serve_workbench(workbench)
+    api = _LateApi()
 
     @asynccontextmanager
     async def lifespan(app: st.App) -> AsyncIterator[dict[str, Any] | None]:
-        workbench.start_worker()  # loads models in its own thread: pages do not wait for them
-        try:
-            yield None
-        finally:
-            await to_thread.run_sync(workbench.stop_worker)
+        with ThreadPoolExecutor(1, thread_name_prefix="open-project") as pool:
+            opening = pool.submit(open_workbench)
+            state.serve_workbench(opening)
+            api.building = pool.submit(_build_api, opening)
+            api.building.add_done_callback(lambda building: on_ready(building.exception()))
+            try:
+                yield None
+            finally:
+                await to_thread.run_sync(pool.shutdown)
+                state.serve_workbench(None)
+                if opening.exception() is None:
+                    await to_thread.run_sync(opening.result().close)
 
     return st.App(
         APP,
-        routes=[Mount("/api", app=create_api(workbench))],
+        routes=[Mount("/api", app=api)],
         middleware=[Middleware(Guard, token=token, allowed_hosts=tuple(allowed_hosts))],
         lifespan=lifespan,
     )

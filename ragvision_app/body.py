@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ragvision_app.origin import is_foreign
-from ragvision_app.routes.errors import error_response
+from ragvision_app.responses import error_response
 
 JSON_LIMIT = 1_000_000  # bytes; the largest honest body is a queue request with a thousand ids, 70 kB
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -19,7 +19,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ragvision_app.origin import host_name, is_allowed_host, is_foreign
-from ragvision_app.routes.errors import error_response
+from ragvision_app.responses import error_response
 
 OPEN_PATHS = frozenset({"/api/ragvision/healthcheck"})  # says nothing but that the process is there
 _COOKIE_SECONDS = 30 * 24 * 3600

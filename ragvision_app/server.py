@@ -8,12 +8,16 @@ import secrets
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import uvicorn
 
 from core.errors import InvalidInput
 from ragvision_app.origin import is_loopback
+
+if TYPE_CHECKING:
+    from core.workbench import Workbench
 
 TOKEN_VARIABLE = "RAGVISION_TOKEN"
 HOSTS_VARIABLE = "RAGVISION_ALLOWED_HOSTS"  # names by which a proxy reaches a server on loopback, with commas between
@@ -66,19 +70,6 @@ def configure_streamlit(host: str, port: int) -> None:
     config.get_config_options(force_reparse=True, options_from_flags=given)
 
 
-class _Server(uvicorn.Server):
-    """Says where it is once it really answers."""
-
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_ready = on_ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            self._on_ready()
-
-
 def serve(
     project: Path,
     *,
@@ -89,21 +80,28 @@ def serve(
 ) -> None:
     """Serves one project until it is interrupted.
 
-    ``announce`` is called once, with the link to open, when the server answers; port 0 takes any free
-    one. Raises InvalidInput (address, token) and ProjectError before anything is served.
+    ``announce`` is called once, with the link to open, when pages and API answer; port 0 takes any free
+    one. Raises InvalidInput (address, token) and ProjectError (the project cannot be opened).
     """
     chosen = choose_token(host, token)
-    listener = bind(host, port)
-    try:
+    with bind(host, port) as listener:
         port = listener.getsockname()[1]
         configure_streamlit(host, port)
-        from core.workbench import Workbench
         from ragvision_app.asgi import create_app
 
-        workbench = Workbench.open(project)
-        try:
-            config = uvicorn.Config(
-                create_app(workbench, token=chosen, allowed_hosts=allowed_hosts()),
+        failures: list[BaseException] = []
+
+        def on_ready(failure: BaseException | None) -> None:
+            if failure is None:
+                announce(address(host, port, chosen))
+            else:
+                failures.append(failure)
+                server.should_exit = True
+
+        app = create_app(lambda: _open(project), token=chosen, allowed_hosts=allowed_hosts(), on_ready=on_ready)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app,
                 log_level="warning",
                 access_log=False,  # addresses may hold a token
                 server_header=False,
@@ -113,9 +111,13 @@ def serve(
                 ws_ping_timeout=30,
                 timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             )
-            server = _Server(config, lambda: announce(address(host, port, chosen)))
-            server.run(sockets=[listener])
-        finally:
-            workbench.close()
-    finally:
-        listener.close()
+        )
+        server.run(sockets=[listener])
+        if failures:
+            raise failures[0]
+
+
+def _open(project: Path) -> Workbench:
+    from core.workbench import Workbench  # heavy: not before the first page
+
+    return Workbench.open(project)

@@ -12,12 +12,12 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core import errors
+from ragvision_app.responses import error_response
 
 log = logging.getLogger("ragvision.api")
 
@@ -42,24 +42,6 @@ _HTTP_MESSAGES = {
     HTTPStatus.NOT_FOUND: "There is nothing at {path}. The routes are listed at /api/docs.",
     HTTPStatus.METHOD_NOT_ALLOWED: "{method} is not possible at {path}. The routes are listed at /api/docs.",
 }
-
-
-class JsonResponse(Response):
-    """Any core value as compact JSON; NaN and infinity, which JSON has not, become null."""
-
-    media_type = "application/json"
-
-    def render(self, content: Any) -> bytes:
-        return to_json(content, inf_nan_mode="null")
-
-
-def error_response(
-    status: int, message: str, *, code: str | None = None, headers: Mapping[str, str] | None = None
-) -> JsonResponse:
-    """A failure in the one shape; ``code`` defaults to the status's own name (``not_found``)."""
-    name = code or HTTPStatus(status).name.lower()
-    body = {"error": {"code": name, "message": message}}
-    return JsonResponse(body, status_code=status, headers=None if headers is None else dict(headers))
 
 
 def status_of(error: errors.RagVisionError) -> HTTPStatus:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 
-from ragvision_app.routes.errors import JsonResponse
+from ragvision_app.responses import JsonResponse
 from ragvision_app.routes.lanes import Lanes
 from ragvision_app.schemas import ErrorOut, HealthOut, ReadinessOut
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter
 
 from ragvision_app import schemas
-from ragvision_app.routes.errors import JsonResponse
+from ragvision_app.responses import JsonResponse
 from ragvision_app.routes.lanes import Lanes
 from ragvision_app.routes.paths import ImageId
 

@@ -13,7 +13,7 @@ from starlette.responses import FileResponse
 
 from core.errors import UnknownAdapter
 from ragvision_app import schemas
-from ragvision_app.routes.errors import JsonResponse
+from ragvision_app.responses import JsonResponse
 from ragvision_app.routes.lanes import Lanes
 
 if TYPE_CHECKING:
