@@ -55,6 +55,7 @@ _OTHER_KINDS = (
     (b"8BPS", "a Photoshop file"),
     (b"\xff\x0a", "a JPEG XL"),
 )
+_PNG_END = b"IEND\xaeB`\x82"
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -96,6 +97,8 @@ def decode(data: bytes, name: str, limits: ImageLimits | None = None) -> Decoded
             f"{shown(name)} has {len(data):,} bytes; at most {limits.max_bytes:,} are accepted. Save it smaller."
         )
     image, kind = _load(io.BytesIO(data), name, limits)
+    if kind == "PNG" and _PNG_END not in data:  # Pillow is content when the pixels are there
+        raise _damaged(kind, name)
     return DecodedImage(
         image, hashlib.sha256(data).hexdigest(), image.width, image.height, len(data), perceptual_hash(image), kind
     )
@@ -246,10 +249,7 @@ def _load(file: IO[bytes], name: str, limits: ImageLimits, at_least: int | None 
     except _DECODER_ERRORS as error:
         if kind == "BMP" and len(head) < 54:
             raise _not_an_image(head, name) from error
-        raise DamagedImage(
-            f"{shown(name)} is damaged or cut short: it begins as {_article(kind)} but cannot be read to its end. "
-            "Copy or save it again."
-        ) from error
+        raise _damaged(kind, name) from error
 
 
 def _check_size(size: tuple[int, int] | None, name: str, limits: ImageLimits) -> None:
@@ -336,8 +336,11 @@ def _not_an_image(head: bytes, name: str) -> UnsupportedImage | DamagedImage:
     return UnsupportedImage(f"{shown(name)} is not an image that can be read; {wanted}. Save it as one of them.")
 
 
-def _article(kind: str) -> str:
-    return "a WebP" if kind == "WEBP" else f"a {kind}"
+def _damaged(kind: str, name: str) -> DamagedImage:
+    return DamagedImage(
+        f"{shown(name)} is damaged or cut short: it begins as a {'WebP' if kind == 'WEBP' else kind} file but cannot "
+        "be read to its end. Copy or save it again."
+    )
 
 
 @contextmanager

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from core.types import ImageRecord, Prediction
+from core.errors import NotFound
+from core.types import ImageRecord, Label, Prediction
 
 if TYPE_CHECKING:  # the store is handed in
     from core.store import Store
@@ -53,50 +54,53 @@ class LabelRow:
         return asdict(self)
 
 
+_PAGE = 500
 COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(LabelRow))
 
 
 def label_rows(store: Store, annotator: str | None = None) -> Iterator[LabelRow]:
     """Every label in force (of one annotator, if named), in the order of import, then by annotator."""
     names = {record.id: record.name for record in store.classes(include_archived=True)}
-    by_image: dict[str, list[Any]] = {}
-    for label in store.labels(annotator):
-        by_image.setdefault(label.image, []).append(label)
-    for record in _images(store):
-        labels = by_image.pop(record.sha256, None)
-        if not labels:
-            continue
-        events = {event["id"]: event for event in store.history(record.sha256)}
-        for label in sorted(labels, key=lambda label: str(label.annotator)):
-            event = events[label.event_id]
-            predicted = store.prediction_by_id(event["prediction_id"]) if event["prediction_id"] else None
-            yield LabelRow(
-                image=record.sha256,
-                name=record.name,
-                source=record.source,
-                state=label.state,
-                class_name=names.get(label.class_id),
-                annotator=label.annotator,
-                decided_at=label.decided_at,
-                event_id=label.event_id,
-                kind=str(event["kind"]),
-                class_id=label.class_id,
-                suggested_class=names.get(event["suggested_class"]),
-                suggested_class_id=event["suggested_class"],
-                suggestion_shown=bool(event["suggestion_shown"]),
-                attention_ms=event["attention_ms"],
-                note=label.note or None,
-                conflict=label.conflict,
-                prediction_id=event["prediction_id"],
-                **_provenance(predicted, names, label.class_id),
-            )
+    labels = store.labels(annotator)
+    for start in range(0, len(labels), _PAGE):
+        page = labels[start : start + _PAGE]
+        records = store.images_by_id({label.image for label in page})
+        for label in page:
+            yield _row(store, label, records[label.image], names)
 
 
-def _images(store: Store, page: int = 1000) -> Iterator[ImageRecord]:
-    offset = 0
-    while records := store.images(limit=page, offset=offset):
-        yield from records
-        offset += len(records)
+def _row(store: Store, label: Label, image: ImageRecord, names: dict[int, str]) -> LabelRow:
+    event = store.event(label.event_id)
+    suggested = event["suggested_class"]
+    return LabelRow(
+        image=image.sha256,
+        name=image.name,
+        source=image.source,
+        state=label.state,
+        class_name=None if label.class_id is None else names[label.class_id],
+        annotator=label.annotator,
+        decided_at=label.decided_at,
+        event_id=label.event_id,
+        kind=event["kind"],
+        class_id=label.class_id,
+        suggested_class=None if suggested is None else names.get(suggested),
+        suggested_class_id=suggested,
+        suggestion_shown=event["suggestion_shown"],
+        attention_ms=event["attention_ms"],
+        note=label.note or None,
+        conflict=label.conflict,
+        prediction_id=event["prediction_id"],
+        **_provenance(_prediction(store, event["prediction_id"]), names, label.class_id),
+    )
+
+
+def _prediction(store: Store, prediction_id: int | None) -> Prediction | None:
+    if prediction_id is None:
+        return None
+    try:
+        return store.prediction_by_id(prediction_id)
+    except NotFound:  # the id came from a client; the label is exported all the same
+        return None
 
 
 def _provenance(predicted: Prediction | None, names: dict[int, str], class_id: int | None) -> dict[str, Any]:

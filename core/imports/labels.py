@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import csv
 import json
+import unicodedata
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,8 @@ from core.exports.folder import MANIFEST
 from core.images import shown
 from core.imports._source import Refused
 from core.project import check_sha256
-from core.store.checks import folded
-from core.types import Decision, Kind, Label
+from core.store.checks import a_name, folded
+from core.types import Decision, Kind, Label, Outcome
 
 if TYPE_CHECKING:  # the store is handed in
     from core.store import Store
@@ -32,7 +33,7 @@ if TYPE_CHECKING:  # the store is handed in
 _NAMESPACE = uuid.UUID("6f0a1c1e-6a55-5d0e-9d3b-52b1f3a7c0de")
 _ROW = TypeAdapter(LabelRow)
 _NEEDED = ("image", "state", "annotator", "decided_at")
-_STATES = {"labelled": Kind.CORRECT, "unsure": Kind.UNSURE, "skipped": Kind.SKIP, "noted": Kind.NOTE}
+_STATES = {"labelled": Kind.CORRECT, "unsure": Kind.UNSURE, "skipped": Kind.SKIP}
 
 
 @dataclass(slots=True)
@@ -64,17 +65,17 @@ class LabelImport:
         return ", ".join(parts) + "."
 
 
-def import_labels(store: Store, path: Path, *, replace: bool = False) -> LabelImport:
+def import_labels(store: Store, path: Path, *, overrule: bool = False) -> LabelImport:
     """Take over the labels of a CSV, a JSON Lines file or a folder that the export wrote.
 
-    ``replace`` lets the file overrule what the same annotator decided here. Missing classes are made.
+    ``overrule`` lets the file overrule what the same annotator decided here. Missing classes are made.
     Raises :class:`ImportFailed` where the file as a whole cannot be read.
     """
     path = Path(path).expanduser()
-    return import_rows(store, read_rows(path), replace=replace)
+    return import_rows(store, read_rows(path), overrule=overrule)
 
 
-def import_rows(store: Store, rows: Iterable[LabelRow | Refused], *, replace: bool = False) -> LabelImport:
+def import_rows(store: Store, rows: Iterable[LabelRow | Refused], *, overrule: bool = False) -> LabelImport:
     """As :func:`import_labels`, from rows."""
     report = LabelImport()
     here = {(label.image, label.annotator): label for label in store.labels()}
@@ -87,7 +88,7 @@ def import_rows(store: Store, rows: Iterable[LabelRow | Refused], *, replace: bo
             elif row.image not in present:
                 report.missing.append(row.name or row.image)
             else:
-                _take(store, row, here, classes, report, replace)
+                _take(store, row, here, classes, report, overrule)
     return report
 
 
@@ -115,70 +116,57 @@ def _take(
     here: dict[tuple[str, str], Label],
     classes: _Classes,
     report: LabelImport,
-    replace: bool,
+    overrule: bool,
 ) -> None:
     try:
-        class_id = classes.id_of(row.class_name) if row.state == "labelled" and row.class_name else None
-        suggested = classes.known(row.suggested_class)
+        annotator = a_name(row.annotator, "The annotator's name")
+        existing = here.get((row.image, annotator))
+        said = (row.state, classes.known(row.class_name), row.note or "")
+        if existing is not None and said == (existing.state, existing.class_id, existing.note or ""):
+            report.unchanged += 1
+            return
+        if existing is not None and not overrule:
+            report.kept.append(row.name or row.image)
+            return
+        result = store.decide(_decision(row, classes, existing))
     except InvalidInput as error:
-        report.refused.append(Refused(row.name, str(error)))
+        report.refused.append(Refused(row.name or row.image, str(error)))
         return
-    existing = here.get((row.image, row.annotator))
-    if existing is not None and _says(existing) == (row.state, class_id, row.note or ""):
-        report.unchanged += 1
-        return
-    if existing is not None and not replace:
+    if result.outcome is Outcome.DUPLICATE:  # imported before, and taken back here since
         report.kept.append(row.name or row.image)
         return
-    try:
-        for decision in _decisions(row, class_id, suggested):
-            result = store.decide(decision)
-    except InvalidInput as error:
-        report.refused.append(Refused(row.name, str(error)))
-        return
     if result.label is not None:
-        here[row.image, row.annotator] = result.label
+        here[row.image, annotator] = result.label
     report.added += 1
 
 
-def _says(label: Label) -> tuple[str, int | None, str]:
-    return label.state, label.class_id, label.note or ""
-
-
-def _decisions(row: LabelRow, class_id: int | None, suggested: int | None) -> Iterator[Decision]:
+def _decision(row: LabelRow, classes: _Classes, existing: Label | None) -> Decision:
+    suggested = None if row.suggested_class is None else classes.id_of(row.suggested_class)
+    class_id = None if row.class_name is None else classes.id_of(row.class_name)
     kind = _STATES[row.state]
     if row.state == "labelled":
-        if row.kind == Kind.ADJUDICATE:
-            kind = Kind.ADJUDICATE
-        elif class_id == suggested and row.suggestion_shown:
+        if row.kind in (Kind.ACCEPT, Kind.CORRECT, Kind.ADJUDICATE):
+            kind = Kind(row.kind)
+        elif row.suggestion_shown and class_id == suggested:
             kind = Kind.ACCEPT
-    if kind != Kind.NOTE:
-        yield Decision(
-            id=_event_id(row, kind),
-            kind=kind,
-            image=row.image,
-            annotator=row.annotator,
-            made_at=row.decided_at,
-            class_id=class_id,
-            suggested_class=suggested,
-            suggestion_shown=row.suggestion_shown,
-            attention_ms=row.attention_ms,
-        )
-    if row.note:
-        yield Decision(
-            id=_event_id(row, Kind.NOTE),
-            kind=Kind.NOTE,
-            image=row.image,
-            annotator=row.annotator,
-            made_at=row.decided_at,
-            note=row.note,
-        )
+    return Decision(
+        id=_event_id(row, existing),
+        kind=kind,
+        image=row.image,
+        annotator=row.annotator,
+        made_at=row.decided_at,
+        class_id=class_id,
+        note=row.note or ("" if existing is not None and existing.note else None),
+        suggested_class=suggested,
+        suggestion_shown=row.suggestion_shown,
+        attention_ms=row.attention_ms,
+    )
 
 
-def _event_id(row: LabelRow, kind: Kind) -> str:
-    """The same for the same statement, whichever project it is exported from or imported into."""
-    said = [row.image, row.annotator, row.decided_at, kind, row.state, row.class_name or "", row.note or ""]
-    return str(uuid.uuid5(_NAMESPACE, json.dumps(said)))
+def _event_id(row: LabelRow, existing: Label | None) -> str:
+    """The same for the same statement, whichever project it comes from; another where it overrules a label."""
+    said = [row.image, row.annotator, row.decided_at, row.state, row.class_name or "", row.note or ""]
+    return str(uuid.uuid5(_NAMESPACE, json.dumps([*said, existing.event_id] if existing else said)))
 
 
 @dataclass(slots=True)
@@ -222,9 +210,19 @@ def _row(number: int, values: dict[str, Any]) -> LabelRow | Refused:
         return Refused(where, str(error))
     if row.state not in _STATES:
         return Refused(where, f"its state is {shown(row.state)}; there are {', '.join(_STATES)}.")
-    if row.state == "labelled" and not row.class_name:
+    if row.state == "labelled" and not (row.class_name or "").strip():
         return Refused(where, "it is labelled without a class.")
-    return row
+    return replace(
+        row,
+        class_name=_as_stored(row.class_name) if row.state == "labelled" else None,
+        suggested_class=_as_stored(row.suggested_class),
+        note=(row.note or "").strip() or None,
+    )
+
+
+def _as_stored(name: str | None) -> str | None:
+    """A class name in the form that the store gives it, so that an edited file finds the same class."""
+    return None if name is None else unicodedata.normalize("NFC", name).strip() or None
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | Refused]]:

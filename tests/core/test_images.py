@@ -197,6 +197,14 @@ def test_a_truncated_file_is_damaged(format, part):
         decode(data[: max(20, int(len(data) * part))], "cut.jpg")
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_file_that_lacks_its_last_bytes_is_damaged(format):
+    data = encoded(noise(), format)
+    for missing in (1, 2, 12, 20):
+        with pytest.raises(DamagedImage):
+            decode(data[:-missing], "cut.png")
+
+
 def test_a_huge_png_is_refused_before_a_pixel_is_decoded(monkeypatch):
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("pixels were decoded"))
     with pytest.raises(ImageTooLarge, match="30,000 × 30,000"):
