@@ -22,18 +22,15 @@ def workbench(tmp_path: Path) -> Iterator[Workbench]:
 
 
 @pytest.fixture
-def served(workbench: Workbench) -> Iterator[Workbench]:
-    """The same, as the Workbench that the pages of this process are given."""
-    app_state.serve_workbench(workbench)
-    yield workbench
-    app_state.serve_workbench(None)
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workbench]:
+    """A new project, the very Workbench that the pages of this process use; no worker runs."""
+    monkeypatch.setenv(app_state.PROJECT_VARIABLE, str(tmp_path / "new"))
+    yield app_state.workbench()
+    app_state.close_opened()
 
 
 @pytest.fixture
-def empty(tmp_path: Path) -> Iterator[Workbench]:
-    """A new project, served to the pages."""
-    opened = Workbench.open(tmp_path / "new")
-    app_state.serve_workbench(opened)
-    yield opened
-    app_state.serve_workbench(None)
-    opened.close()
+def served(empty: Workbench) -> Workbench:
+    """The same with two classes of three examples each."""
+    fill(empty)
+    return empty

@@ -56,7 +56,7 @@ def test_the_first_labels_are_on_the_page(labelled):
 @pytest.mark.parametrize("chosen", [f.name for f in FORMATS])
 def test_every_format_can_be_chosen(labelled, chosen):
     at = page("export")
-    at.button_group[0].set_value([chosen]).run()
+    at.button_group[0].set_value(chosen).run()
     assert not at.exception
     assert format_named(chosen).about in shown(at)
 
@@ -96,7 +96,7 @@ def test_a_path_that_cannot_be_meant_is_refused(labelled, path, said):
 def test_a_folder_that_is_not_empty_is_never_written_over(labelled, tmp_path):
     (tmp_path / "kept.txt").write_text("mine")
     at = page("export")
-    at.button_group[0].set_value(["folder"]).run()
+    at.button_group[0].set_value("folder").run()
     at.text_input(key="export_path").input(str(tmp_path))
     next(b for b in at.button if b.label == "Write").click().run()
     assert not at.exception

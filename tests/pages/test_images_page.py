@@ -49,7 +49,7 @@ def folder(root: Path, count: int = 3) -> Path:
 def typed(at: AppTest, path: Path | str, *, kind: str = "Images to label") -> AppTest:
     """The path form, filled in and sent."""
     at.text_input(key="import_path").input(str(path))
-    at.button_group(key="import_as").set_value([kind])
+    at.button_group(key="import_as").set_value(kind)
     return next(b for b in at.button if b.label == "Import" and b.proto.is_form_submitter).click().run()
 
 
