@@ -3,20 +3,15 @@
 import sys
 from pathlib import Path
 
-ROOT = str(Path(__file__).resolve().parent.parent)
-if ROOT not in sys.path:  # `core` and `ragvision_app` are importable however this script was started
-    sys.path.insert(0, ROOT)
+HERE = Path(__file__).resolve().parent
+if str(HERE.parent) not in sys.path:  # `core` and `ragvision_app` are importable however this script was started
+    sys.path.insert(0, str(HERE.parent))
 
 import streamlit as st  # noqa: E402
 
 from ragvision_app.sidebar import draw_sidebar  # noqa: E402
 
-st.set_page_config(
-    page_title="RAG Vision Workbench",
-    page_icon=":material/center_focus_strong:",
-    layout="wide",
-    initial_sidebar_state=232,
-)
+ICON = str(HERE / "icon.svg")  # a file of ours: Streamlit's own icons for the tab come from another server
 
 
 def start() -> None:
@@ -24,6 +19,7 @@ def start() -> None:
     st.switch_page("../pages/label.py", query_params=st.query_params.to_dict())
 
 
+st.set_page_config(page_title="RAG Vision Workbench", page_icon=ICON, layout="wide", initial_sidebar_state=232)
 page = st.navigation(
     [
         st.Page(start, title="RAG Vision Workbench", default=True, visibility="hidden"),
@@ -34,5 +30,6 @@ page = st.navigation(
         st.Page("../pages/export.py", title="Export", icon=":material/download:", url_path="export"),
     ]
 )
-draw_sidebar()
+if page.url_path:  # not on the way from the start to Label
+    draw_sidebar()
 page.run()

@@ -7,6 +7,8 @@ project is opened and the API is built in a thread of their own, while pages are
 from __future__ import annotations
 
 import asyncio
+import logging
+import secrets
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -19,11 +21,14 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from core.errors import RagVisionError
 from ragvision_app import state
 from ragvision_app.guard import Guard
 
 if TYPE_CHECKING:
     from core.workbench import Workbench
+
+log = logging.getLogger("ragvision.pages")
 
 APP = Path(__file__).resolve().parent / "app.py"
 
@@ -45,6 +50,17 @@ def _build_api(opening: Future[Workbench]) -> ASGIApp:
     api = create_api(workbench)
     workbench.start_worker()  # loads models in its own thread
     return api
+
+
+def show_script_error(error: Exception) -> bool:
+    """Says in the page what failed: the core's own sentence, else where the log has the details."""
+    if isinstance(error, RagVisionError):
+        st.error(str(error), icon=":material/error:")
+    else:
+        number = secrets.token_hex(4)
+        log.error("page error %s", number, exc_info=error)
+        st.error(f"This page failed; the server's log has the details under {number}. Reload to try again.")
+    return True  # shown: Streamlit adds nothing of its own
 
 
 def create_app(
@@ -82,4 +98,5 @@ def create_app(
         routes=[Mount("/api", app=api)],
         middleware=[Middleware(Guard, token=token, allowed_hosts=tuple(allowed_hosts))],
         lifespan=lifespan,
+        on_script_error=show_script_error,
     )

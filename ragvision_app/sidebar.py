@@ -1,4 +1,4 @@
-"""The sidebar under the page list: which project, who suggests, how far it is. Calm and compact."""
+"""The sidebar under the page list: which project, how far it is, who suggests. Calm and compact."""
 
 from __future__ import annotations
 
@@ -46,20 +46,25 @@ def draw_sidebar() -> None:
     except ProjectError as error:
         st.error(str(error), icon=":material/folder_off:")
         st.stop()
-    with st.sidebar:
-        st.markdown("**Project**")
-        st.text(workbench.project.root.name, help=str(workbench.project.root))
+    with st.sidebar, st.container(gap="small", key="rv_sidebar"):
+        st.text(workbench.project.root.name, help=f"The project's folder: {workbench.project.root}")
         _status(workbench)
+        notice = workbench.notice
+        if notice:
+            with st.popover("About these images", type="tertiary"):
+                st.text(notice)
         if not state.is_served():
             st.caption("Pages only: start with `python -m ragvision_app run` to label.")
 
 
 @st.fragment(run_every=REFRESH)
 def _status(workbench: Workbench) -> None:
-    progress = workbench.progress(str(st.session_state.get(state.ANNOTATOR, "")))
+    progress = workbench.progress(str(st.session_state.get(state.ANNOTATOR) or ""))
     status = workbench.run_status()
-    st.progress(progress.labelled / progress.total if progress.total else 0.0)
-    st.caption(progress_sentence(progress))
-    st.caption(run_sentence(status))
-    if status.encoder:
-        st.caption(f"Encoder: {status.encoder}  \nReasoner: {status.reasoner}  \nRecipe: {status.recipe}")
+    with st.container(gap="xxsmall"):
+        st.progress(progress.labelled / progress.total if progress.total else 0.0)
+        st.caption(progress_sentence(progress))
+    with st.container(gap="xxsmall"):
+        st.caption(run_sentence(status))
+        if status.encoder:
+            st.caption(f"{status.encoder} · {status.reasoner} · {status.recipe}", help="Encoder, reasoner and recipe")
