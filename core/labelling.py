@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from core.types import Decision, ImageRecord, Prediction, Status
@@ -38,6 +38,14 @@ class Suggestion:
     prediction: Prediction | None = None
     scale: float = 0.0
     support: tuple[ImageRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """The run and the support set of now: a prediction of any other is stale."""
+
+    run_id: int | None
+    support_version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +131,16 @@ class Labelling:
         return self._items(leases, annotator)
 
     def _items(self, leases: Sequence[Lease], annotator: str) -> list[QueueItem]:
-        items = [self.item(lease.image, annotator, lease=lease) for lease in leases]
+        now = self.in_force()
+        items = [self.item(lease.image, annotator, lease=lease, in_force=now) for lease in leases]
         pending = [i.image.sha256 for i in items if i.suggestion.state == "pending" or i.suggestion.stale]
         if pending:
             self._prioritise(pending)
         return items
 
-    def item(self, image: str, annotator: str, *, lease: Lease | None = None) -> QueueItem:
+    def item(
+        self, image: str, annotator: str, *, lease: Lease | None = None, in_force: InForce | None = None
+    ) -> QueueItem:
         """One image as this annotator may see it; raises NotFound."""
         record = self._store.image(image)
         label = self._store.label(image, annotator)
@@ -138,33 +149,42 @@ class Labelling:
             version=self._store.version(image) if lease is None else lease.version,
             lease_token=None if lease is None else lease.token,
             lease_expires_at=None if lease is None else lease.expires_at,
-            suggestion=self.suggestion(image, annotator),
+            suggestion=self.suggestion(image, annotator, in_force=in_force),
             skipped=label is not None and label.state == "skipped",
-            note=None if label is None else label.note,
+            note=self._store.note(image, annotator),
         )
 
     # ------------------------------------------------------------------ what may be seen
-    def suggestion(self, image: str, annotator: str) -> Suggestion:
+    def suggestion(self, image: str, annotator: str, *, in_force: InForce | None = None) -> Suggestion:
         """The newest prediction of this image, as far as this annotator may see it."""
         found = self._store.latest_prediction(image)
         if found is None:
             why = self._why_no_suggestion()
             return Suggestion("none", why) if why else Suggestion("pending", "The suggestion is being computed.")
-        current = self._store.current_run()
-        stale = current is not None and found.run_id != current.id
+        now = in_force or self.in_force()
         prediction = found.prediction
-        about = {"prediction_id": found.id, "run_id": found.run_id}
+        told = Suggestion(
+            "shown",
+            prediction_id=found.id,
+            run_id=found.run_id,
+            stale=found.run_id != now.run_id or prediction.support_version != now.support_version,
+        )
         if prediction.status in (Status.UNREADABLE, Status.FAILED):
-            return Suggestion("failed", prediction.reason, stale=stale, **about)
+            return replace(told, state="failed", reason=prediction.reason)
         if prediction.status is Status.NO_SUGGESTION:
-            return Suggestion("none", prediction.reason, stale=stale, **about)
+            return replace(told, state="none", reason=prediction.reason)
         if is_withheld(image, annotator, self._settings().withhold_share):
-            return Suggestion("withheld", "Withheld on purpose: label this one on your own.", stale=stale, **about)
+            return replace(told, state="withheld", reason="Withheld on purpose: label this one on your own.")
         if prediction.contributions is None:  # scored, evidence still to come
-            return Suggestion("pending", "The evidence is being computed.", stale=stale, **about)
+            return replace(told, state="pending", reason="The evidence is being computed.")
         scale = self._heat_scale(found.run_id) or max((abs(v) for v in prediction.contributions.values), default=0.0)
         support = tuple(self._store.images_by_id({e.support_image for e in prediction.evidence}).values())
-        return Suggestion("shown", "", stale=stale, prediction=prediction, scale=scale, support=support, **about)
+        return replace(told, prediction=prediction, scale=scale, support=support)
+
+    def in_force(self) -> InForce:
+        """What a prediction has to rest on in order not to be stale."""
+        run = self._store.current_run()
+        return InForce(None if run is None else run.id, self._store.support_set().version)
 
     def detail(self, image: str, annotator: str) -> Detail:
         """What is behind the prediction; nothing more than the annotator may see on the item itself."""

@@ -34,7 +34,8 @@ class PositionCache:
         """(gh', gw', g) float32, or None where it is not kept."""
         path = self._folder / f"{key}.npy"
         try:
-            return np.load(path, allow_pickle=False).astype(np.float32)
+            positions: Float32 = np.load(path, allow_pickle=False).astype(np.float32)
+            return positions
         except FileNotFoundError:
             return None
         except (ValueError, EOFError):  # damaged from outside: encode it again

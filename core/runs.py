@@ -36,6 +36,7 @@ CHUNK = 8  # images between two looks at the priorities: about 0.1 s of work
 SCORE_CHUNK = 256
 IDLE_SECONDS = 5.0  # how often the store is looked at when nobody said that it changed
 LABELS_FOR_CALIBRATION = 30
+WORKER = "workbench"  # counts are asked for in some name
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +206,7 @@ class RunWorker:
         self._store.finish_run(job.run_id)
         self._say_progress(job, "done")
         if self._calibration_is_due(job):
-            tried = calibration_rung(self._store.counts("").labelled)
+            tried = calibration_rung(self._store.counts(WORKER).labelled)
             self._new_job(job.engine.settings, job.support).calibration_tried = tried
             return True
         return False
@@ -277,7 +278,7 @@ class RunWorker:
 
     def _calibration_is_due(self, job: _Job) -> bool:
         """Whether people have labelled twice as many images as the calibration rests on."""
-        labelled = self._store.counts("").labelled
+        labelled = self._store.counts(WORKER).labelled
         return calibration_rung(labelled) > max(job.calibration_labels, job.calibration_tried)
 
     def _engine_for(self, settings: PipelineSettings) -> Engine:
@@ -303,7 +304,7 @@ class RunWorker:
 
     def _half_changed(self, base: str, support: SupportSet) -> bool:
         """Whether the set has changed by half since its basis was fitted (then it is fitted again)."""
-        then = {image for image, _ in self._store.version_members(base)}
+        then = {image for image, _ in self._store.support_members(base)}
         now = set(support.images)
         return not then or len(then ^ now) >= len(then) / 2
 

@@ -6,11 +6,11 @@ Machine and human are kept apart: a :class:`Prediction` never becomes a :class:`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -357,16 +357,16 @@ class Label:
 
 # --------------------------------------------------------------------------- JSON
 @cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+def _adapter(kind: Hashable) -> TypeAdapter[Any]:
+    return TypeAdapter(cast(Any, kind))
 
 
 def to_json(value: Any) -> str:
     """Any value type of this module as compact JSON."""
-    return _adapter(type(value)).dump_json(value).decode()
+    return _adapter(cast(Hashable, type(value))).dump_json(value).decode()
 
 
 def from_json(kind: type[T], text: str | bytes) -> T:
     """The inverse of :func:`to_json`; raises pydantic.ValidationError on anything else."""
-    result: T = _adapter(kind).validate_json(text)
+    result: T = _adapter(cast(Hashable, kind)).validate_json(text)
     return result

@@ -188,7 +188,7 @@ class Workbench:
         if found is None or found.prediction.flag is None or engine is None:
             return []
         hidden = set(have) | {image}
-        same = self.store.open_images(annotator, run_id=found.run_id, flag=found.prediction.flag)
+        same = self.store.open_images(found.run_id, found.prediction.flag)
         ranked = most_alike(engine, image, [i for i in same if i not in hidden])
         items = self._labelling.lease_these(annotator, ranked[: 2 * limit])
         return [i for i in items if i.suggestion.state == "shown"][:limit]
@@ -287,4 +287,4 @@ class Workbench:
     # ------------------------------------------------------------------ health
     def doctor(self) -> list[Finding]:
         """The SQLite library, the database, the projection against a rebuild, the files against the rows."""
-        return [*health.findings(self.store), *check_files(self.project, self.store)]
+        return [*health.check(self.project.labels_db), *check_files(self.project, self.store)]

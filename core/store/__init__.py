@@ -7,6 +7,7 @@ from core.store.records import (
     Lease,
     Progress,
     RunRecord,
+    StoredPrediction,
     SupportVersion,
     UndoableEvent,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "Progress",
     "RunRecord",
     "Store",
+    "StoredPrediction",
     "SupportVersion",
     "UndoableEvent",
 ]

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from sqlite_utils import Database
 
 from core.errors import NotFound
+from core.store import queue
 from core.store.checks import a_sha256, a_text, a_time, an_integer
 from core.types import ImageRecord
 
@@ -74,3 +75,9 @@ def count(db: sqlite3.Connection) -> int:
     """Number of stored images, support included."""
     total: int = db.execute("SELECT coalesce(sum(n), 0) FROM image_tally").fetchone()[0]
     return total
+
+
+def queries(db: sqlite3.Connection) -> list[str]:
+    """Ids of all images that are not support, in order of import."""
+    rows = db.execute("SELECT sha256 FROM images WHERE queue_state > ? ORDER BY position", (queue.SUPPORT,))
+    return [row[0] for row in rows]

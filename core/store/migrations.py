@@ -273,6 +273,17 @@ def m0002_queue_state_and_tallies(db: Database) -> None:
             )
 
 
+def m0003_scored_before_explained(db: Database) -> None:
+    """A prediction may be stored with its scores first and be completed with its evidence later."""
+    _run(
+        db,
+        """
+        ALTER TABLE predictions ADD COLUMN complete INTEGER NOT NULL DEFAULT 1;
+        CREATE INDEX predictions_complete ON predictions (run_id, complete, image) WHERE superseded = 0;
+        """,
+    )
+
+
 def _run(db: Database, script: str) -> None:
     """Statement by statement: ``executescript`` would commit, and a migration must stay in its transaction."""
     statement = ""
@@ -283,7 +294,7 @@ def _run(db: Database, script: str) -> None:
             statement = ""
 
 
-STEPS = (m0001_tables, m0002_queue_state_and_tallies)
+STEPS = (m0001_tables, m0002_queue_state_and_tallies, m0003_scored_before_explained)
 LEDGER = Migrations("ragvision.labels")
 for _step in STEPS:
     LEDGER()(_step)

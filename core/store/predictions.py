@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from core.errors import NotFound
 from core.store import images, queue, runs
 from core.store.checks import an_integer
-from core.store.records import FailedImage
+from core.store.records import FailedImage, StoredPrediction
 from core.types import Prediction, Status, from_json, to_json
 
 _NO_MARGIN = 2.0  # sorts after every margin, which is at most 1
@@ -19,7 +19,8 @@ def save(db: sqlite3.Connection, run_id: int, predictions: Sequence[Prediction],
     """Stores predictions; returns their ids in order.
 
     A prediction is never overwritten, since an event may name it: computed again, the new one takes its place
-    in the queue and the old one is kept.
+    in the queue and the old one is kept. Only one that was merely scored, and that nobody decided on, is
+    replaced by the complete one.
     """
     runs.get(db, run_id)
     return [_save_one(db, run_id, prediction, now) for prediction in predictions]
@@ -32,6 +33,11 @@ def _save_one(db: sqlite3.Connection, run_id: int, prediction: Prediction, now: 
     if image is None:
         images.get(db, prediction.image)  # raises the sentence
     db.execute(
+        "DELETE FROM predictions WHERE run_id = ? AND image = ? AND superseded = 0 AND complete = 0"
+        " AND NOT EXISTS (SELECT 1 FROM events e WHERE e.prediction_id = predictions.id)",
+        (run_id, prediction.image),
+    )
+    db.execute(
         f"UPDATE predictions SET superseded = 1, queue_state = {queue.SUPERSEDED}"
         " WHERE run_id = ? AND image = ? AND superseded = 0",
         (run_id, prediction.image),
@@ -39,15 +45,22 @@ def _save_one(db: sqlite3.Connection, run_id: int, prediction: Prediction, now: 
     margin = _NO_MARGIN if prediction.margin is None else prediction.margin
     new: int = db.execute(
         "INSERT INTO predictions (run_id, image, status, reason, flag, runner_up, margin, created_at, queue_state,"
-        " position, uncertainty, disagreement, look_alike) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+        " position, uncertainty, disagreement, look_alike, complete)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
         (
             *(run_id, prediction.image, prediction.status.value, prediction.reason, prediction.flag),
             *(prediction.runner_up, prediction.margin, now, image["queue_state"], image["position"]),
             *(margin, _disagreement(prediction) + margin, f"{prediction.flag or 0:08d}:{image['phash']}"),
+            is_complete(prediction),
         ),
     ).fetchone()[0]
     db.execute("INSERT INTO prediction_bodies VALUES (?, ?)", (new, to_json(prediction)))
     return new
+
+
+def is_complete(prediction: Prediction) -> bool:
+    """Whether nothing is left to compute; one that is merely scored lacks its contributions and evidence."""
+    return prediction.status is not Status.OK or prediction.contributions is not None
 
 
 def _disagreement(prediction: Prediction) -> float:
@@ -85,10 +98,41 @@ def get(db: sqlite3.Connection, prediction_id: int) -> Prediction:
     return from_json(Prediction, row[0])
 
 
-def predicted_images(db: sqlite3.Connection, run_id: int) -> set[str]:
-    """Ids of the images that have a prediction in the run."""
-    rows = db.execute("SELECT image FROM predictions WHERE run_id = ? AND queue_state > ?", (run_id, queue.SUPERSEDED))
+def latest(db: sqlite3.Connection, image: str) -> StoredPrediction | None:
+    """The image's prediction in the newest run that has one; a complete one of an older run before a scored one."""
+    row = db.execute(
+        "SELECT p.id, p.run_id, b.body FROM predictions p JOIN runs r ON r.id = p.run_id"
+        " JOIN prediction_bodies b ON b.id = p.id WHERE p.image = ? AND p.superseded = 0"
+        " ORDER BY p.complete DESC, r.turn DESC LIMIT 1",
+        (image,),
+    ).fetchone()
+    return None if row is None else StoredPrediction(row[0], row[1], from_json(Prediction, row[2]))
+
+
+def predicted_images(db: sqlite3.Connection, run_id: int, *, complete: bool = True) -> set[str]:
+    """Ids of the images that have a prediction in the run; with ``complete`` False also those merely scored."""
+    rows = db.execute(
+        "SELECT image FROM predictions WHERE run_id = ? AND superseded = 0 AND complete >= ?", (run_id, complete)
+    )
     return {row[0] for row in rows}
+
+
+def margins(db: sqlite3.Connection, run_id: int) -> dict[str, float]:
+    """Image → margin, for the images of the run that have one."""
+    rows = db.execute(
+        "SELECT image, margin FROM predictions WHERE run_id = ? AND superseded = 0 AND margin IS NOT NULL", (run_id,)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def open_images(db: sqlite3.Connection, run_id: int, flag: int, limit: int) -> list[str]:
+    """Undecided images that the run gave this flag, in order of import."""
+    rows = db.execute(
+        "SELECT image FROM predictions WHERE run_id = ? AND flag = ? AND superseded = 0 AND queue_state = 0"
+        " ORDER BY position LIMIT ?",
+        (run_id, flag, limit),
+    )
+    return [row[0] for row in rows]
 
 
 def count(db: sqlite3.Connection, run_id: int) -> int:

@@ -9,6 +9,7 @@ An image is in conflict from a non-void event that was stored as a conflict unti
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -130,6 +131,20 @@ def _write(db: sqlite3.Connection, image: str, wanted: dict[str, Row], there: di
             )
         else:
             db.execute(f"INSERT INTO labels ({_LABEL_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+
+def labels_of(db: sqlite3.Connection, shas: Iterable[str]) -> dict[str, list[Label]]:
+    """Image → its labels by all annotators, for those that have any."""
+    found: dict[str, list[Label]] = {}
+    rows = db.execute(
+        f"SELECT {_LABEL_COLUMNS} FROM labels WHERE image IN (SELECT value FROM json_each(?)) ORDER BY annotator",
+        (json.dumps(list(shas)),),
+    )
+    for row in rows:
+        label = Row(*row).as_label()
+        if label is not None:
+            found.setdefault(label.image, []).append(label)
+    return found
 
 
 def label(db: sqlite3.Connection, image: str, annotator: str) -> Label | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.types import Kind, Label, Outcome, Status
+from core.types import Kind, Label, Outcome, Prediction, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,15 @@ class RunRecord:
     started_at: str
     resumed_at: str
     finished_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPrediction:
+    """A prediction with the ids that provenance names."""
+
+    id: int
+    run_id: int
+    prediction: Prediction
 
 
 @dataclass(frozen=True, slots=True)

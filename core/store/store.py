@@ -25,6 +25,7 @@ from core.store.records import (
     Lease,
     Progress,
     RunRecord,
+    StoredPrediction,
     SupportVersion,
     UndoableEvent,
 )
@@ -105,6 +106,11 @@ class Store:
         """Images in order of import."""
         with self._pool.read() as db:
             return images.page(db, limit, offset)
+
+    def query_images(self) -> list[str]:
+        """Ids of all images that are not support, in order of import."""
+        with self._pool.read() as db:
+            return images.queries(db)
 
     def count_images(self) -> int:
         """Number of stored images, support included."""
@@ -289,10 +295,25 @@ class Store:
         with self._pool.read() as db:
             return predictions.get(db, prediction_id)
 
-    def predicted_images(self, run_id: int) -> set[str]:
-        """Ids of the images that have a prediction in the run."""
+    def latest_prediction(self, image: str) -> StoredPrediction | None:
+        """The image's prediction in the newest run that has one (complete before merely scored); None without."""
         with self._pool.read() as db:
-            return predictions.predicted_images(db, run_id)
+            return predictions.latest(db, image)
+
+    def predicted_images(self, run_id: int, *, complete: bool = True) -> set[str]:
+        """Ids of the images that have a prediction in the run; with ``complete`` False also those merely scored."""
+        with self._pool.read() as db:
+            return predictions.predicted_images(db, run_id, complete=complete)
+
+    def margins(self, run_id: int) -> dict[str, float]:
+        """Image → margin in the run, for those that have one."""
+        with self._pool.read() as db:
+            return predictions.margins(db, run_id)
+
+    def open_images(self, run_id: int, flag: int, limit: int = 4000) -> list[str]:
+        """Undecided images that the run gave this flag, in order of import."""
+        with self._pool.read() as db:
+            return predictions.open_images(db, run_id, flag, limit)
 
     def count_predictions(self, run_id: int) -> int:
         """Number of images that have a prediction in the run."""
@@ -326,6 +347,11 @@ class Store:
         """Labels in order of import, then by annotator; of one annotator or of all."""
         with self._pool.read() as db:
             return projection.labels(db, None if annotator is None else a_name(annotator, "The annotator's name"))
+
+    def labels_of(self, shas: Iterable[str]) -> dict[str, list[Label]]:
+        """Image → its labels by all annotators, for those that have any."""
+        with self._pool.read() as db:
+            return projection.labels_of(db, shas)
 
     def label(self, image: str, annotator: str) -> Label | None:
         """The annotator's label of an image, None where nothing is decided."""
