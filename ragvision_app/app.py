@@ -20,6 +20,7 @@ def start() -> None:
 
 
 st.set_page_config(page_title="RAG Vision Workbench", page_icon=ICON, layout="wide", initial_sidebar_state=232)
+st.logo(str(HERE / "logo.svg"), icon_image=ICON)
 page = st.navigation(
     [
         st.Page(start, title="RAG Vision Workbench", default=True, visibility="hidden"),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from core.workbench import Workbench
 
 REFRESH = "5s"
+NOBODY = "(nobody yet)"  # whose own counts are zero, as long as no name was given
 
 
 def progress_sentence(progress: Progress) -> str:
@@ -59,12 +60,15 @@ def draw_sidebar() -> None:
 
 @st.fragment(run_every=REFRESH)
 def _status(workbench: Workbench) -> None:
-    progress = workbench.progress(str(st.session_state.get(state.ANNOTATOR) or ""))
+    progress = workbench.progress(st.session_state.get(state.ANNOTATOR) or NOBODY)
     status = workbench.run_status()
     with st.container(gap="xxsmall"):
         st.progress(progress.labelled / progress.total if progress.total else 0.0)
         st.caption(progress_sentence(progress))
+    chosen = workbench.settings.pipeline
     with st.container(gap="xxsmall"):
         st.caption(run_sentence(status))
-        if status.encoder:
-            st.caption(f"{status.encoder} · {status.reasoner} · {status.recipe}", help="Encoder, reasoner and recipe")
+        st.caption(
+            f"Encoder: {chosen.encoder}  \nReasoner: {chosen.reasoner}  \nRecipe: {chosen.recipe}",
+            help=f"In full: {status.encoder}; {status.reasoner}; {status.recipe}." if status.encoder else None,
+        )
