@@ -25,11 +25,15 @@ def connect(path: Path) -> sqlite3.Connection:
         path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
     )
     connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA foreign_keys=ON")
-    # REPLACE must not get past the triggers that guard the events.
-    connection.execute("PRAGMA recursive_triggers=ON")
-    connection.execute("PRAGMA temp_store=MEMORY")
+    try:
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        # REPLACE must not get past the triggers that guard the events.
+        connection.execute("PRAGMA recursive_triggers=ON")
+        connection.execute("PRAGMA temp_store=MEMORY")
+    except sqlite3.DatabaseError:  # no database
+        connection.close()
+        raise
     return connection
 
 
@@ -86,7 +90,7 @@ class ConnectionPool:
                 return self._idle.pop()
         try:
             return connect(self.path)
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             raise ProjectError(f"The label store {self.path.name} cannot be opened: {error}.") from error
 
     def _give_back(self, connection: sqlite3.Connection) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 from sqlite_utils import Database
@@ -306,21 +307,16 @@ def migrate(path: Path) -> None:
     Raises SchemaTooNew where a newer version wrote it, ProjectError where it is no label store.
     """
     try:
-        connection = connect(path)
-    except sqlite3.OperationalError as error:
-        raise ProjectError(f"The label store {path.name} cannot be opened in its folder: {error}.") from error
-    try:
-        db = Database(connection, strict=True, execute_plugins=False)
-        _refuse_strangers(db, path)
-        _use_wal(connection)
-        if LEDGER.pending(db):
-            _apply(db, path)
+        with closing(connect(path)) as connection:
+            db = Database(connection, strict=True, execute_plugins=False)
+            _refuse_strangers(db, path)
+            _use_wal(connection)
+            if LEDGER.pending(db):
+                _apply(db, path)
     except sqlite3.DatabaseError as error:
         raise ProjectError(
             f"{path.name} cannot be used as a label store: {error}. Restore it from a backup or choose another folder."
         ) from error
-    finally:
-        connection.close()
 
 
 def _refuse_strangers(db: Database, path: Path) -> None:

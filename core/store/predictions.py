@@ -19,8 +19,8 @@ def save(db: sqlite3.Connection, run_id: int, predictions: Sequence[Prediction],
     """Stores predictions; returns their ids in order.
 
     A prediction is never overwritten, since an event may name it: computed again, the new one takes its place
-    in the queue and the old one is kept. Only one that was merely scored, and that nobody decided on, is
-    replaced by the complete one.
+    in the queue and the old one is kept. Only one that was merely scored, of which nothing is shown, is completed
+    in place, under its id.
     """
     runs.get(db, run_id)
     return [_save_one(db, run_id, prediction, now) for prediction in predictions]
@@ -32,29 +32,42 @@ def _save_one(db: sqlite3.Connection, run_id: int, prediction: Prediction, now: 
     ).fetchone()
     if image is None:
         images.get(db, prediction.image)  # raises the sentence
-    db.execute(
-        "DELETE FROM predictions WHERE run_id = ? AND image = ? AND superseded = 0 AND complete = 0"
-        " AND NOT EXISTS (SELECT 1 FROM events e WHERE e.prediction_id = predictions.id)",
-        (run_id, prediction.image),
-    )
-    db.execute(
-        f"UPDATE predictions SET superseded = 1, queue_state = {queue.SUPERSEDED}"
-        " WHERE run_id = ? AND image = ? AND superseded = 0",
-        (run_id, prediction.image),
-    )
     margin = _NO_MARGIN if prediction.margin is None else prediction.margin
-    new: int = db.execute(
-        "INSERT INTO predictions (run_id, image, status, reason, flag, runner_up, margin, created_at, queue_state,"
-        " position, uncertainty, disagreement, look_alike, complete)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
-        (
-            *(run_id, prediction.image, prediction.status.value, prediction.reason, prediction.flag),
-            *(prediction.runner_up, prediction.margin, now, image["queue_state"], image["position"]),
-            *(margin, _disagreement(prediction) + margin, f"{prediction.flag or 0:08d}:{image['phash']}"),
-            is_complete(prediction),
-        ),
-    ).fetchone()[0]
-    db.execute("INSERT INTO prediction_bodies VALUES (?, ?)", (new, to_json(prediction)))
+    row = {
+        "status": prediction.status.value,
+        "reason": prediction.reason,
+        "flag": prediction.flag,
+        "runner_up": prediction.runner_up,
+        "margin": prediction.margin,
+        "created_at": now,
+        "uncertainty": margin,
+        "disagreement": _disagreement(prediction) + margin,
+        "look_alike": f"{prediction.flag or 0:08d}:{image['phash']}",
+        "complete": int(is_complete(prediction)),
+    }
+    body = to_json(prediction)
+    old = db.execute(
+        "SELECT id, complete FROM predictions WHERE run_id = ? AND image = ? AND superseded = 0",
+        (run_id, prediction.image),
+    ).fetchone()
+    if old is not None and not old["complete"]:
+        changes = ", ".join(f"{name} = :{name}" for name in row)
+        db.execute(f"UPDATE predictions SET {changes} WHERE id = :id", {**row, "id": old["id"]})
+        db.execute("UPDATE prediction_bodies SET body = ? WHERE id = ?", (body, old["id"]))
+        return int(old["id"])
+    if old is not None:
+        db.execute(
+            f"UPDATE predictions SET superseded = 1, queue_state = {queue.SUPERSEDED} WHERE id = ?", (old["id"],)
+        )
+    row |= {
+        "run_id": run_id,
+        "image": prediction.image,
+        "queue_state": image["queue_state"],
+        "position": image["position"],
+    }
+    names, marks = ", ".join(row), ", ".join(f":{name}" for name in row)
+    new: int = db.execute(f"INSERT INTO predictions ({names}) VALUES ({marks}) RETURNING id", row).fetchone()[0]
+    db.execute("INSERT INTO prediction_bodies VALUES (?, ?)", (new, body))
     return new
 
 

@@ -213,13 +213,14 @@ def _differs(image: str, annotator: str, live: Row | None, rebuilt: Row | None) 
 
 
 _QUEUE = f"""
-    SELECT i.sha256, i.queue_state, i.decided, CASE WHEN s.image IS NULL THEN coalesce(l.n, 0) ELSE -1 END AS state,
-           coalesce(l.best, 'none') AS best
+    SELECT i.sha256, i.queue_state, i.decided,
+           CASE WHEN s.image IS NULL THEN coalesce(l.n, 0) ELSE -1 END AS true_state,
+           coalesce(l.best, 'none') AS true_decided
     FROM images i
     LEFT JOIN support s ON s.image = i.sha256 AND s.removed_at IS NULL
     LEFT JOIN (SELECT image, count(*) AS n, min(state) AS best FROM labels WHERE {queue.IN_FORCE} GROUP BY image) l
         ON l.image = i.sha256
-    WHERE i.queue_state <> state OR i.decided <> best
+    WHERE i.queue_state <> true_state OR i.decided <> true_decided
 """
 _COPIES = (
     "SELECT p.id FROM predictions p JOIN images i ON i.sha256 = p.image"

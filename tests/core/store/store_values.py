@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from core.store import Store
-from core.types import ClassScore, Decision, ImageRecord, Kind, Prediction, Status
+from core.types import ClassScore, Contributions, Decision, ImageRecord, Kind, Prediction, Status
 
 MADE_AT = "2026-11-24T09:00:00.000Z"
 
@@ -74,7 +74,7 @@ def prediction(image: str, margin: float | None, flag: int | None = 1, best: int
         "margin": margin,
         "scores": (ClassScore(best, 0.8, 1.0), ClassScore(3 - best, 0.2, -1.0)),
         "evidence": (),
-        "contributions": None,
+        "contributions": Contributions(1, 2, (1, 1), (0.5,), 0.0, 0.1, {}),
         "explanation": "Because of E1.",
         "cited_evidence": (1,),
         "transcript": "",
