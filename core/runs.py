@@ -19,6 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -33,7 +34,8 @@ from core.types import Calibrated, ClassScore, Prediction, Status, SupportSet
 log = logging.getLogger("ragvision.runs")
 
 CHUNK = 8  # images between two looks at the priorities: about 0.1 s of work
-SCORE_CHUNK = 256
+SCORE_CHUNK = 128
+KEPT_RUNS = 10  # older runs' predictions are deleted, save those that somebody decided on
 IDLE_SECONDS = 5.0  # how often the store is looked at when nobody said that it changed
 LABELS_FOR_CALIBRATION = 30
 WORKER = "workbench"  # counts are asked for in some name
@@ -75,6 +77,7 @@ class _Job:
         self.to_score: deque[str] = deque()
         self.to_predict: dict[str, None] = {}  # an ordered set
         self.total = 0
+        self.finished = False
         self.margins: dict[str, float] = {}
 
 
@@ -197,13 +200,20 @@ class RunWorker:
         job = self._current_job()
         if job is None:
             return False
+        urgent = self._take_urgent(job)
+        if urgent:
+            self._predict(job, urgent)
+            return True
         if job.to_score:
             self._score_some(job)
             return True
         if job.to_predict:
-            self._predict_some(job)
+            self._predict(job, list(islice(job.to_predict, CHUNK)))
             return True
-        self._store.finish_run(job.run_id)
+        if not job.finished:
+            self._store.finish_run(job.run_id)
+            self._store.prune_predictions(KEPT_RUNS)
+            job.finished = True
         self._say_progress(job, "done")
         if self._calibration_is_due(job):
             tried = calibration_rung(self._store.counts(WORKER).labelled)
@@ -310,6 +320,7 @@ class RunWorker:
 
     def _list_images(self, job: _Job) -> None:
         """Reads from the store what is still to be done under this run."""
+        job.finished = False
         queries = self._store.query_images()
         complete = self._store.predicted_images(job.run_id)
         scored = self._store.predicted_images(job.run_id, complete=False)
@@ -347,13 +358,13 @@ class RunWorker:
             job.to_predict = dict.fromkeys(sorted(job.to_predict, key=lambda i: job.margins.get(i, 2.0)))
         self._say_progress(job, "computing")
 
-    def _predict_some(self, job: _Job) -> None:
+    def _take_urgent(self, job: _Job) -> list[str]:
         with self._lock:
-            urgent = [i for i in self._urgent if i in job.to_predict][:CHUNK]
-            for image in list(self._urgent):
-                if image in urgent or image not in job.to_predict:
-                    del self._urgent[image]
-        chunk = urgent or [image for image, _ in zip(job.to_predict, range(CHUNK), strict=False)]
+            wanted = [image for image in self._urgent if image in job.to_predict]
+            self._urgent = dict.fromkeys(wanted[CHUNK:])
+        return wanted[:CHUNK]
+
+    def _predict(self, job: _Job, chunk: Sequence[str]) -> None:
         records = self._store.images_by_id(set(chunk))
         began = time.monotonic()
         self._store.save_predictions(job.run_id, job.engine.predict(job.fitted, [records[i] for i in chunk]))
@@ -390,7 +401,7 @@ class RunWorker:
             sentence,
             done=done,
             total=job.total,
-            encoder=job.engine.query_encoder.id,
+            encoder=job.engine.settings.encoder,
             reasoner=job.engine.pipeline.reasoner.id,
             recipe=job.engine.settings.recipe,
             support_version=job.support.version,
