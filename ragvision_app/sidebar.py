@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -40,6 +41,12 @@ def _duration(seconds: float) -> str:
     return f"{max(1, round(seconds))} s" if seconds < 90 else f"{round(seconds / 60)} min"
 
 
+def notice_title(notice: str) -> str:
+    """The licence that the notice names, where it names one: it has to be on the screen."""
+    licence = re.search(r"\bCC[ -](?:BY|0)[A-Z0-9.-]*(?: \d\.\d)?", notice)
+    return f"Images: {licence[0]}" if licence else "About these images"
+
+
 def draw_sidebar() -> None:
     """Draws it; a project that cannot be opened is said once, here, and ends the page."""
     try:
@@ -52,7 +59,7 @@ def draw_sidebar() -> None:
         _status(workbench)
         notice = workbench.notice
         if notice:
-            with st.popover("About these images", type="tertiary"):
+            with st.popover(notice_title(notice), type="tertiary"):
                 st.text(notice)
         if not state.is_served():
             st.caption("Pages only: start with `python -m ragvision_app run` to label.")
