@@ -35,10 +35,12 @@ function crop(label) {
   return canvas;
 }
 
-// One card a match. `onLight(number | null)` is called on hover, focus and tap.
+// One card a match, and `draw` to fill in the crops: the slow part, done once and off the path of a key.
+// `onLight(number | null)` is called on hover, focus and tap.
 export function evidenceCards(item, classes, pictures, onLight) {
   const suggestion = item.suggestion;
-  return suggestion.evidence.map((match) => {
+  const drawings = [];
+  const nodes = suggestion.evidence.map((match) => {
     const kind = classes.get(match.class_id);
     const colour = safeColour(kind?.colour);
     const card = make("button", "rv-card");
@@ -48,17 +50,12 @@ export function evidenceCards(item, classes, pictures, onLight) {
     const support = crop(`E${match.number}: patch of ${match.support_name}`);
     const pair = make("span", "rv-pair");
     pair.append(query, support);
-    const facts = make("span", "rv-facts");
-    const head = make("span", "rv-card-head");
-    head.append(make("b", suggestion.cited?.includes(match.number) ? "rv-chip rv-cited" : "rv-chip", `E${match.number}`));
-    head.append(make("span", "rv-dot"), make("span", "rv-clip", kind?.name ?? "?"));
-    facts.append(
-      head,
-      make("span", "rv-number", `${match.similarity.toFixed(2)} alike`),
-      make("span", "rv-number", `${signed(match.contribution)} contrib.`),
-      make("span", "rv-clip rv-quiet", match.support_name),
-    );
-    card.append(pair, facts);
+    const chip = make("span", suggestion.cited?.includes(match.number) ? "rv-chip rv-cited" : "rv-chip", `E${match.number}`);
+    const head = make("span", "rv-card-line");
+    head.append(chip, make("span", "rv-dot"), make("b", "rv-clip", kind?.name ?? "?"));
+    const facts = make("span", "rv-card-line rv-quiet");
+    facts.append(make("span", "rv-number", `${match.similarity.toFixed(2)} alike`), make("span", "rv-number rv-end", signed(match.contribution)));
+    card.append(pair, head, facts);
     card.title = `E${match.number}: this image's patch is ${match.similarity.toFixed(3)} alike to ${match.support_name} (${kind?.name ?? "?"}) and contributes ${signed(match.contribution, 4)}`;
     const draw = (canvas, url, size, box, around) => {
       const paint = (picture) => drawInContext(canvas, picture.img, size, box, around, colour);
@@ -66,11 +63,14 @@ export function evidenceCards(item, classes, pictures, onLight) {
       if (picture.state === "ready") paint(picture);
       else picture.ready.then(paint);
     };
-    draw(query, item.image_url, [item.width, item.height], match.query_box, 2.2);
-    draw(support, match.support_url, [match.support_width, match.support_height], match.support_box, 3.4);
+    drawings.push(() => {
+      draw(query, item.image_url, [item.width, item.height], match.query_box, 2.2);
+      draw(support, match.support_url, [match.support_width, match.support_height], match.support_box, 3.4);
+    });
     lightOn(card, match.number, onLight);
     return card;
   });
+  return { nodes, draw: () => drawings.splice(0).forEach((work) => work()) };
 }
 
 // Hover, keyboard focus and tap all light the same boxes; a second tap lets them go.

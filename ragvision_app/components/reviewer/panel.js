@@ -11,10 +11,14 @@ export class Panel {
     this.onLight = onLight;
     this.rows = new Map();
     this.classes = new Map();
+    this.parts = new Map();
+    this.scrolled = false;
+    this.part("strip").addEventListener("scroll", () => (this.scrolled = true), { passive: true });
   }
 
   part(name) {
-    return this.root.querySelector(`[data-part=${name}]`);
+    if (!this.parts.has(name)) this.parts.set(name, this.root.querySelector(`[data-part=${name}]`));
+    return this.parts.get(name);
   }
 
   text(name, text) {
@@ -70,7 +74,7 @@ export class Panel {
     this.text("flag-name", title).title = title;
     this.text("flag-score", best === null || best === undefined ? "" : best.toFixed(2));
     this.text("reasoner", detail).title = detail;
-    this.text("accept-name", flag ? flag.name : "");
+    this.text("accept-name", flag ? `Accept ${flag.name}` : "Nothing to accept: press a class key");
     this.part("accept").disabled = !flag;
 
     for (const [id, { row, bar, probability, tag }] of this.rows) {
@@ -82,8 +86,9 @@ export class Panel {
       tag.textContent = decided?.class_id === id ? "you, before" : flag?.id === id ? "suggested" : "";
     }
     this.part("explanation").replaceChildren(...(shown ? explanationNodes(suggestion, this.onLight) : []));
-    this.part("strip").replaceChildren(...this.cards(item, pictures));
-    this.part("strip").scrollLeft = 0;
+    this.part("strip").replaceChildren(...(this.cards(item, pictures)?.nodes ?? []));
+    if (this.scrolled) this.part("strip").scrollLeft = 0; // only then: it costs a layout
+    this.scrolled = false;
     const runner = shown ? this.classes.get(suggestion.runner_up) : null;
     this.text("for", flag ? flag.name : "");
     this.text("against", runner ? runner.name : "the others");
@@ -92,12 +97,12 @@ export class Panel {
 
   // Cards are made ahead of time, so that showing an item only puts them in place.
   cards(item, pictures) {
-    if (item.suggestion.state !== "shown" || !item.suggestion.evidence?.length) return [];
-    if (item.cards?.of !== item.suggestion) {
+    if (item.suggestion.state !== "shown" || !item.suggestion.evidence?.length) return null;
+    if (item.cards?.of !== item.suggestion || item.cards.by !== this) {
       const light = (number, held) => this.onLight(number, held);
-      item.cards = { of: item.suggestion, nodes: evidenceCards(item, this.classes, pictures, light) };
+      item.cards = { of: item.suggestion, by: this, ...evidenceCards(item, this.classes, pictures, light) };
     }
-    return item.cards.nodes;
+    return item.cards;
   }
 
   #words(suggestion, flag) {

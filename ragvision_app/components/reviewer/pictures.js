@@ -5,7 +5,8 @@ const KEPT = 160;
 const RETRY_MS = [300, 1000, 3000];
 
 export class Pictures {
-  constructor() {
+  constructor(onReady = () => {}) {
+    this.onReady = onReady;
     this.known = new Map(); // url -> {url, img, state, tries, ready, settle}; in order of last use
     this.waiting = [];
     this.loading = 0;
@@ -74,6 +75,7 @@ export class Pictures {
       picture.img = img;
       picture.state = "ready";
       picture.settle(picture);
+      this.onReady(picture);
     } catch {
       const delay = RETRY_MS[Math.min(picture.tries, RETRY_MS.length - 1)];
       picture.tries += 1;

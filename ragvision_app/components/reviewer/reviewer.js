@@ -58,7 +58,7 @@ class View {
   }
 
   dress(item) {
-    if (this.panel.classes.size) this.panel.cards(item, this.session.pictures);
+    if (this.panel.classes.size) this.panel.cards(item, this.session.pictures)?.draw();
   }
 
   showItem(item, img, before) {
@@ -137,12 +137,16 @@ class View {
     this.root.dataset.rejected = String(outbox.rejected.length);
     this.root.dataset.refused = String(session.refused);
     this.root.dataset.ahead = String(queue.ahead.length);
-    this.root.dataset.decoded = String(queue.ahead.filter((item) => session.pictures.isReady(item.image_url)).length);
+    this.showDecoded(session);
     this.panel.showProgress(session.progress, session.pace);
     this.panel.showSaved({ unsent, rejected: outbox.rejected.length, away: outbox.away ?? queue.away, volatile: outbox.volatile });
     this.panel.showRun(session.run);
     if (!session.current) this.showNothing();
     else this.#hint(session);
+  }
+
+  showDecoded({ queue, pictures }) {
+    this.root.dataset.decoded = String(queue.ahead.filter((item) => pictures.isReady(item.image_url)).length);
   }
 
   conflict(decision, message) {

@@ -15,7 +15,7 @@ export class Session {
   constructor({ annotator, project, order, prefetch, api_base: base }) {
     this.annotator = annotator;
     this.api = new Api(base);
-    this.pictures = new Pictures();
+    this.pictures = new Pictures(() => this.view?.showDecoded(this));
     this.queue = new Queue(this.api, { annotator, order, prefetch });
     this.history = new History();
     this.view = null; // the mounted page, or null while another page is open
@@ -107,19 +107,33 @@ export class Session {
     const urls = items.map((item) => item.image_url);
     const support = items.flatMap((item) => (item.suggestion.evidence ?? []).map((match) => match.support_url));
     this.pictures.want([...new Set([...urls.slice(0, 6), ...support.slice(0, 24), ...urls, ...support])]);
-    this.prepareLater ??= (globalThis.requestIdleCallback ?? ((work) => setTimeout(work, 50)))(() => {
-      this.prepareLater = null;
-      for (const item of this.queue.ahead.slice(0, 12)) this.dress(item);
+    this.whenIdle(() => this.dressNext());
+  }
+
+  whenIdle(work) {
+    this.idle ??= (globalThis.requestIdleCallback ?? ((later) => setTimeout(later, 30)))(() => {
+      this.idle = null;
+      work();
     });
   }
 
-  // Heatmap and evidence cards are drawn before they are needed.
-  dress(item) {
-    if (item.dressed !== item.suggestion) {
-      item.dressed = item.suggestion;
+  // One item an idle moment: a key never waits for a dozen of them.
+  dressNext() {
+    const ready = (item) => item && item.dressed !== item.suggestion && this.pictures.isReady(item.image_url);
+    const item = [this.current, ...this.queue.ahead.slice(0, 12)].find(ready);
+    if (!item) return;
+    this.heatOf(item);
+    item.dressed = item.suggestion;
+    this.view?.dress(item);
+    this.whenIdle(() => this.dressNext());
+  }
+
+  heatOf(item) {
+    if (item.heatOf !== item.suggestion) {
+      item.heatOf = item.suggestion;
       item.heat = item.suggestion.state === "shown" ? heatmapCanvas(item.suggestion.heatmap) : null;
     }
-    this.view?.dress(item);
+    return item.heat;
   }
 
   advance(keyTime = null) {
@@ -142,7 +156,7 @@ export class Session {
     const turn = this.turn;
     this.current = item;
     this.painted = false;
-    this.dress(item);
+    this.heatOf(item);
     this.recent.delete(item.id);
     this.recent.set(item.id, item);
     if (this.recent.size > RECENT) this.recent.delete(this.recent.keys().next().value);
@@ -170,6 +184,7 @@ export class Session {
       this.painted = true;
       this.shownAt = performance.now();
       if (keyTime !== null) (window.__rvLatency ??= []).push(performance.now() - keyTime);
+      this.whenIdle(() => this.dressNext());
     });
   }
 
@@ -401,7 +416,7 @@ export class Session {
     if (item.suggestion.state === "shown") return;
     item.suggestion = news.suggestion;
     this.fresh = performance.now();
-    this.dress(item);
+    this.heatOf(item);
     this.view?.suggestionArrived(item, this.before.get(item.id) ?? null);
     this.prepareSoon();
   }

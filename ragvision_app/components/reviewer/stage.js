@@ -15,7 +15,11 @@ export class Stage {
     this.x = 0;
     this.y = 0;
     this.pointers = new Map();
-    this.watch = new ResizeObserver(() => this.fit());
+    this.room = { width: 0, height: 0 };
+    this.watch = new ResizeObserver(([entry]) => {
+      this.room = entry.contentRect; // kept, because asking for it after a change forces a layout
+      this.fit();
+    });
     this.watch.observe(this.node);
     this.#listen();
   }
@@ -64,7 +68,8 @@ export class Stage {
   // The largest size at which the whole image is in view.
   fit() {
     if (!this.item) return;
-    const room = this.node.getBoundingClientRect();
+    if (!this.room.width) this.room = this.node.getBoundingClientRect();
+    const { room } = this;
     const width = this.item.width || this.img.naturalWidth;
     const height = this.item.height || this.img.naturalHeight;
     const scale = Math.min((room.width - 16) / width, (room.height - 16) / height);

@@ -1,0 +1,636 @@
+"""The hot loop's script in a real browser, against a server whose bad days can be chosen."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import uvicorn
+from playwright.sync_api import Page, expect
+
+from tests.browser.fake_api import Fake, create, sha
+
+pytestmark = pytest.mark.browser
+
+
+class Site:
+    """A fake server on its port, and what the tests ask of the page."""
+
+    def __init__(self, fake: Fake, url: str) -> None:
+        self.fake, self.url = fake, url
+
+    def open(self, page: Page, annotator: str = "ada") -> None:
+        page.goto(f"{self.url}/?annotator={annotator}")
+
+    def ready(self, page: Page, ahead: int = 12) -> None:
+        """The image is on screen and the next ones are decoded."""
+        expect(page.locator(".rv-reviewer")).to_have_attribute("data-state", "ready", timeout=15_000)
+        page.wait_for_function(
+            "n => Number(document.querySelector('.rv-reviewer').dataset.decoded) >= n", arg=ahead, timeout=20_000
+        )
+
+    def sent(self, page: Page) -> None:
+        expect(page.locator(".rv-reviewer")).to_have_attribute("data-unsent", "0", timeout=15_000)
+
+    @property
+    def kinds(self) -> list[str]:
+        return [event["kind"] for event in self.fake.events]
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Site]]:
+    servers: list[tuple[uvicorn.Server, threading.Thread]] = []
+
+    def start(**settings: Any) -> Site:
+        fake = Fake(**settings)
+        listener = socket.create_server(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        server = uvicorn.Server(uvicorn.Config(create(fake), log_level="error", lifespan="off"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        servers.append((server, thread))
+        return Site(fake, f"http://127.0.0.1:{port}")
+
+    yield start
+    for server, thread in servers:
+        server.should_exit = True
+        thread.join(timeout=10)
+
+
+def number_on_screen(page: Page) -> int:
+    return int(page.locator("[data-item-id]").get_attribute("data-item-id") or "-1", 16)
+
+
+def expect_on_screen(page: Page, number: int) -> None:
+    expect(page.locator("[data-item-id]")).to_have_attribute("data-item-id", sha(number))
+
+
+# --------------------------------------------------------------------------- keys
+def test_a_key_labels_the_image_on_screen_and_shows_the_next(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve()
+    site.open(page)
+    site.ready(page)
+    expect_on_screen(page, 0)
+    flag = site.fake.item(0)["suggestion"]["flag"]
+    page.keyboard.press("a")
+    expect_on_screen(page, 1)
+    page.keyboard.press(str(3 - site.fake.item(1)["suggestion"]["flag"]))
+    expect_on_screen(page, 2)
+    page.keyboard.press("s")
+    expect_on_screen(page, 3)
+    page.keyboard.press("u")
+    expect_on_screen(page, 4)
+    site.sent(page)
+    first, second, third, fourth = site.fake.events
+    assert (first["kind"], first["image"], first["class_id"], first["suggestion_shown"]) == (
+        "accept",
+        sha(0),
+        flag,
+        True,
+    )
+    assert (second["kind"], second["image"], second["expected_version"]) == ("correct", sha(1), 0)
+    assert (third["kind"], fourth["kind"], third["class_id"]) == ("skip", "unsure", None)
+    assert all(e["attention_ms"] >= 0 and e["lease_token"] is not None for e in site.fake.events)
+
+
+@pytest.mark.parametrize("key", ["Enter", " ", "a", "A"])
+def test_every_accept_key_accepts_once(page: Page, serve: Callable[..., Site], key: str) -> None:
+    site = serve()
+    site.open(page)
+    site.ready(page)
+    page.keyboard.press(key)
+    expect_on_screen(page, 1)
+    site.sent(page)
+    assert site.kinds == ["accept"]
+
+
+def test_the_key_of_the_suggested_class_accepts_it_and_never_clears_it(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve()
+    site.open(page)
+    site.ready(page)
+    flag = site.fake.item(0)["suggestion"]["flag"]
+    page.keyboard.press(str(flag))
+    site.sent(page)
+    assert [(e["kind"], e["class_id"]) for e in site.fake.events] == [("accept", flag)]
+
+
+def test_twenty_classes_have_keys_beyond_nine_and_names_stay_text(page: Page, serve: Callable[..., Site]) -> None:
+    evil = "<img src=x onerror=alert(1)>"
+    site = serve(classes=20, name_of=lambda i: evil if i == 0 else "x" * 200 if i == 1 else f"kind {i + 1}")
+    alerts: list[str] = []
+    page.on("dialog", lambda dialog: (alerts.append(dialog.message), dialog.dismiss()))
+    site.open(page)
+    site.ready(page)
+    expect(page.locator(".rv-class").nth(0)).to_contain_text(evil)
+    page.keyboard.press("0")
+    expect_on_screen(page, 1)
+    page.keyboard.press("f")  # the eleventh: letters follow, the reserved ones left out
+    expect_on_screen(page, 2)
+    site.sent(page)
+    assert [e["class_id"] for e in site.fake.events] == [10, 11]
+    assert alerts == []
+    assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+
+
+def test_two_hundred_keys_50_ms_apart_label_200_images_in_order(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve(count=260)
+    site.open(page)
+    site.ready(page, ahead=40)
+    seen = []
+    for _ in range(200):
+        begun = time.perf_counter()
+        seen.append(number_on_screen(page))
+        page.keyboard.press("a")
+        time.sleep(max(0.0, 0.05 - (time.perf_counter() - begun)))
+    site.sent(page)
+    assert page.locator(".rv-reviewer").get_attribute("data-refused") == "0"
+    assert [int(e["image"], 16) for e in site.fake.events] == list(range(200))
+    assert seen == list(range(200))
+
+
+def test_keys_20_ms_apart_are_each_stored_or_visibly_refused(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve(count=400, image_delay=0.03)  # images come slower than the keys
+    site.open(page)
+    site.ready(page)
+    pressed = page.evaluate(
+        """async () => {
+          const shown = [];
+          for (let i = 0; i < 150; i++) {
+            shown.push(document.querySelector('[data-item-id]')?.dataset.itemId ?? null);
+            document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'a', bubbles: true, cancelable: true}));
+            await new Promise((resolve) => setTimeout(resolve, 20));
+          }
+          return shown;
+        }"""
+    )
+    site.sent(page)
+    refused = int(page.locator(".rv-reviewer").get_attribute("data-refused") or "0")
+    assert refused > 0  # the server was too slow on purpose
+    assert len(site.fake.events) + refused == len(pressed)
+    images = [e["image"] for e in site.fake.events]
+    assert len(set(images)) == len(images)
+    assert set(images) <= set(pressed)  # only what had been on screen
+
+
+def test_a_held_key_labels_one_image(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve()
+    site.open(page)
+    site.ready(page)
+    page.keyboard.down("a")
+    for _ in range(10):
+        page.keyboard.down("a")  # the browser marks these as repeats
+    page.keyboard.up("a")
+    site.sent(page)
+    assert site.kinds == ["accept"]
+    expect(page.locator(".rv-toast")).to_contain_text("Key held down")
+
+
+def test_a_key_before_the_image_is_on_screen_is_refused_and_not_kept(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve(image_delay=0.8)
+    site.open(page)
+    expect(page.locator(".rv-reviewer")).to_have_attribute("data-state", "waiting")
+    page.keyboard.press("1")
+    expect(page.locator(".rv-toast")).to_contain_text("Not yet")
+    expect(page.locator(".rv-reviewer")).to_have_attribute("data-refused", "1")
+    site.ready(page, ahead=1)
+    expect_on_screen(page, 0)
+    assert site.fake.events == []
+
+
+def test_streamlits_own_keys_and_modifiers_do_nothing(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve()
+    site.open(page)
+    site.ready(page)
+    for key in ("r", "c", "Control+a", "Alt+1", "x"):
+        page.keyboard.press(key)
+    page.keyboard.press("u")
+    site.sent(page)
+    assert site.kinds == ["unsure"]
+
+
+def test_enter_on_a_button_reached_by_tab_does_that_button_once(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve()
+    site.open(page)
+    site.ready(page)
+    page.get_by_role("button", name="Skip").focus()
+    page.keyboard.press("Enter")
+    expect_on_screen(page, 1)
+    page.keyboard.press("Space")
+    expect_on_screen(page, 2)
+    page.keyboard.press("1")  # class keys work wherever the focus is
+    expect_on_screen(page, 3)
+    site.sent(page)
+    assert [k if k == "skip" else "label" for k in site.kinds] == ["skip", "skip", "label"]
+
+
+def test_a_click_leaves_the_keys_where_they_were(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve()
+    site.open(page)
+    site.ready(page)
+    page.get_by_role("button", name="Unsure").click()
+    expect_on_screen(page, 1)
+    page.keyboard.press("Enter")
+    expect_on_screen(page, 2)
+    site.sent(page)
+    assert site.kinds == ["unsure", "accept"]
+
+
+# --------------------------------------------------------------------------- suggestions
+@pytest.mark.parametrize("state", ["withheld", "pending", "none", "failed"])
+def test_accept_without_a_suggestion_is_refused_and_class_keys_work(
+    page: Page, serve: Callable[..., Site], state: str
+) -> None:
+    site = serve(state_of=lambda i: state)
+    site.open(page)
+    site.ready(page)
+    expect(page.get_by_role("button", name="Nothing to accept")).to_be_disabled()
+    page.keyboard.press("Enter")
+    expect(page.locator(".rv-toast")).to_contain_text("press a class key")
+    expect_on_screen(page, 0)
+    page.keyboard.press("2")
+    expect_on_screen(page, 1)
+    site.sent(page)
+    assert [(e["kind"], e["suggestion_shown"], e["suggested_class"]) for e in site.fake.events] == [
+        ("correct", False, None)
+    ]
+    expect(page.locator(".rv-heat, .rv-card, .rv-box")).to_have_count(0)
+
+
+def test_a_suggestion_that_arrives_shows_a_cue_and_cannot_be_accepted_by_accident(
+    page: Page, serve: Callable[..., Site]
+) -> None:
+    site = serve(state_of=lambda i: "pending", run_state="computing")
+    site.open(page)
+    site.ready(page)
+    page.evaluate(
+        """() => new MutationObserver(() => {
+          if (window.__early || document.querySelector('.rv-reviewer').dataset.suggestion !== 'shown') return;
+          window.__early = true;
+          document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter', bubbles: true}));
+        }).observe(document.querySelector('.rv-reviewer'), {attributes: true, subtree: true, childList: true})"""
+    )
+    site.fake.state_of = lambda i: "shown"
+    expect(page.locator(".rv-reviewer")).to_have_attribute("data-suggestion", "shown", timeout=10_000)
+    expect(page.locator(".rv-flag")).to_have_class(re.compile("rv-arrived"))
+    expect(page.locator(".rv-toast")).to_contain_text("look first")
+    assert site.fake.events == []
+    page.wait_for_timeout(600)
+    page.keyboard.press("Enter")
+    site.sent(page)
+    assert site.kinds == ["accept"]
+
+
+def test_evidence_numbers_light_the_same_boxes_on_hover_focus_and_tap(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve()
+    site.open(page)
+    site.ready(page)
+    chip = page.locator(".rv-explanation .rv-chip", has_text="E2")
+    lit_box, lit_card = page.locator(".rv-box.rv-lit"), page.locator(".rv-card.rv-lit")
+    chip.hover()
+    expect(lit_box).to_have_attribute("data-number", "2")
+    expect(lit_card).to_have_attribute("data-number", "2")
+    page.mouse.move(5, 5)
+    expect(lit_box).to_have_count(0)
+    page.locator(".rv-card").nth(2).focus()
+    expect(lit_box).to_have_attribute("data-number", "3")
+    page.evaluate("document.activeElement.blur()")
+    chip.dispatch_event("click")  # a tap has no hover before it
+    expect(lit_box).to_have_attribute("data-number", "2")
+
+
+def test_heatmap_and_evidence_toggle_and_stay_as_chosen(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve()
+    site.open(page)
+    site.ready(page)
+    expect(page.locator(".rv-heat")).to_be_visible()
+    page.keyboard.press("h")
+    page.keyboard.press("e")
+    expect(page.locator(".rv-heat")).to_be_hidden()
+    expect(page.locator(".rv-strip")).to_be_hidden()
+    page.keyboard.press("a")
+    page.reload()
+    site.ready(page)
+    expect(page.locator(".rv-heat")).to_be_hidden()
+    page.keyboard.press("h")
+    expect(page.locator(".rv-heat")).to_be_visible()
+
+
+# --------------------------------------------------------------------------- undo
+def test_undo_goes_back_over_many_items_and_brings_each_on_screen(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve()
+    site.open(page)
+    site.ready(page)
+    for number, key in enumerate(("1", "2", "s", "u"), start=1):
+        page.keyboard.press(key)
+        expect_on_screen(page, number)
+    for back in (3, 2, 1, 0):
+        page.keyboard.press("z")
+        expect_on_screen(page, back)
+    expect(page.locator(".rv-banner")).to_contain_text("functional")
+    page.keyboard.press("z")
+    expect(page.locator(".rv-toast")).to_contain_text("Nothing to undo")
+    page.keyboard.press("2")
+    expect_on_screen(page, 1)
+    site.sent(page)
+    assert site.kinds.count("undo") == 4
+    assert {e["image"]: e["class_id"] for e in site.fake.stands().values()} == {sha(0): 2}
+
+
+def test_undo_after_a_refresh_takes_back_what_was_decided_before_it(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve()
+    site.open(page)
+    site.ready(page)
+    page.keyboard.press("1")
+    expect_on_screen(page, 1)
+    page.keyboard.press("u")
+    expect_on_screen(page, 2)
+    site.sent(page)
+    page.reload()
+    site.ready(page)
+    page.keyboard.press("z")
+    expect_on_screen(page, 1)
+    expect(page.locator(".rv-banner")).to_contain_text("unsure")
+    page.keyboard.press("z")
+    expect_on_screen(page, 0)
+    site.sent(page)
+    assert site.fake.stands() == {}
+
+
+def test_a_skipped_image_comes_back_last(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve(count=3)
+    site.open(page)
+    site.ready(page, ahead=2)
+    page.keyboard.press("s")
+    expect_on_screen(page, 1)
+    page.keyboard.press("1")
+    expect_on_screen(page, 2)
+    page.keyboard.press("1")
+    expect_on_screen(page, 0)
+    expect(page.locator("[data-part=skipped]")).to_have_text("skipped before")
+    page.keyboard.press("1")
+    expect(page.locator(".rv-reviewer")).to_have_attribute("data-state", "empty", timeout=15_000)
+    expect(page.locator(".rv-message")).to_contain_text("All done")
+    expect(page.get_by_role("link", name="Export the labels")).to_be_visible()
+    page.keyboard.press("z")
+    expect_on_screen(page, 0)
+
+
+def test_look_alikes_are_labelled_with_one_key_and_undone_with_one(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve()
+    site.open(page)
+    site.ready(page)
+    page.keyboard.press("b")
+    tiles = page.locator(".rv-tile")
+    expect(tiles).to_have_count(24)
+    tiles.nth(3).click()
+    accept = page.get_by_role("button", name="Label 23 images")
+    expect(accept).to_be_enabled()
+    page.keyboard.press("1")  # the image is covered: not a label
+    expect(page.locator(".rv-toast")).to_contain_text("covered")
+    page.keyboard.press("Enter")
+    expect(tiles).to_have_count(0)
+    site.sent(page)
+    labelled = [e for e in site.fake.events if e["kind"] == "accept"]
+    assert len(labelled) == 23 and len({e["group"] for e in labelled}) == 1
+    assert number_on_screen(page) not in {int(e["image"], 16) for e in labelled}
+    page.keyboard.press("z")
+    expect_on_screen(page, 0)
+    site.sent(page)
+    assert site.kinds.count("undo") == 23
+    assert site.fake.stands() == {}
+
+
+# --------------------------------------------------------------------------- nothing is lost
+def test_a_server_that_goes_away_gets_every_decision_once_in_order(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve()
+    site.open(page)
+    site.ready(page, ahead=30)
+    page.keyboard.press("1")
+    site.sent(page)
+    site.fake.down = True
+    for number in range(1, 26):
+        expect_on_screen(page, number)
+        page.keyboard.press("2")
+    expect(page.locator("[data-part=saved]")).to_contain_text("25 unsent")
+    expect(page.locator("[data-part=saved]")).to_contain_text("server away")
+    assert len(site.fake.events) == 1
+    site.fake.down = False
+    site.sent(page)
+    expect(page.locator("[data-part=saved]")).to_contain_text("All saved")
+    assert [int(e["image"], 16) for e in site.fake.events] == list(range(26))
+
+
+def test_when_the_preloaded_images_run_out_the_page_says_so_and_goes_on_by_itself(
+    page: Page, serve: Callable[..., Site]
+) -> None:
+    site = serve(count=90)
+    site.open(page)
+    site.ready(page, ahead=55)
+    site.fake.down = True
+    for _ in range(200):
+        if page.locator(".rv-reviewer").get_attribute("data-state") == "away":
+            break
+        page.keyboard.press("1")
+    expect(page.locator(".rv-reviewer")).to_have_attribute("data-state", "away")
+    expect(page.locator(".rv-message")).to_contain_text("The server does not answer")
+    expect(page.locator(".rv-message")).to_contain_text("kept in this browser")
+    site.fake.down = False
+    site.ready(page, ahead=5)
+    site.sent(page)
+    images = [e["image"] for e in site.fake.events]
+    assert len(set(images)) == len(images) >= 55
+    assert number_on_screen(page) not in {int(i, 16) for i in images}
+
+
+def test_a_tab_closed_with_unsent_decisions_loses_none(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve()
+    site.open(page)
+    site.ready(page)
+    site.fake.down = True
+    for number, key in enumerate(("1", "2", "u"), start=1):
+        page.keyboard.press(key)
+        expect_on_screen(page, number)
+    expect(page.locator(".rv-reviewer")).to_have_attribute("data-unsent", "3")
+    context = page.context
+    page.close()
+    site.fake.down = False
+    again = context.new_page()
+    site.open(again)
+    site.sent(again)
+    site.ready(again)
+    assert [(int(e["image"], 16), e["kind"]) for e in site.fake.events][2] == (2, "unsure")
+    assert len(site.fake.events) == 3
+    assert number_on_screen(again) == 3
+    again.keyboard.press("z")  # what the closed tab decided can still be undone
+    expect_on_screen(again, 2)
+
+
+def test_another_annotators_outbox_is_not_touched(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve()
+    site.open(page)
+    site.ready(page)
+    site.fake.down = True
+    page.keyboard.press("1")
+    expect(page.locator(".rv-reviewer")).to_have_attribute("data-unsent", "1")
+    site.fake.down = False
+    page.evaluate("window.stop()")
+    site.open(page, annotator="grace")
+    site.ready(page)
+    mine = {e["annotator"] for e in site.fake.events}
+    assert "grace" not in mine
+
+
+def test_two_tabs_of_one_annotator_deliver_each_decision_once(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve()
+    site.open(page)
+    site.ready(page)
+    site.fake.down = True
+    page.keyboard.press("1")
+    other = page.context.new_page()
+    other.goto(f"{site.url}/?annotator=ada")
+    expect(other.locator(".rv-reviewer")).to_have_attribute("data-unsent", "1")
+    site.fake.down = False
+    site.sent(page)
+    site.sent(other)
+    assert [int(e["image"], 16) for e in site.fake.events] == [0]
+
+
+def test_what_the_server_refuses_is_kept_shown_and_can_be_sent_again(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve(refuse=lambda d: "There is no class 2: it was archived." if d["class_id"] == 2 else None)
+    site.open(page)
+    site.ready(page)
+    page.keyboard.press("2")
+    expect_on_screen(page, 1)
+    page.keyboard.press("u")
+    site.sent(page)
+    saved = page.locator("[data-part=saved]")
+    expect(saved).to_contain_text("1 refused by the server")
+    assert site.kinds == ["unsure"]
+    page.reload()
+    site.ready(page)
+    saved.click()
+    expect(page.get_by_role("dialog")).to_contain_text("it was archived")
+    site.fake.refuse = lambda d: None
+    page.get_by_role("button", name="Send again").click()
+    site.sent(page)
+    expect(saved).to_contain_text("All saved")
+    assert len(site.fake.events) == 2
+
+
+def test_a_conflict_is_said_and_both_are_kept(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve(conflict=lambda d: True)
+    site.open(page)
+    site.ready(page)
+    page.keyboard.press("1")
+    expect(page.locator(".rv-toast")).to_contain_text("grace decided in between")
+    assert len(site.fake.events) == 1
+
+
+def test_reruns_and_another_page_neither_lose_nor_repeat_anything(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve()
+    site.open(page)
+    site.ready(page)
+    page.keyboard.press("1")
+    page.evaluate("window.__mount(); window.__mount()")  # reruns of the script
+    expect_on_screen(page, 1)
+    page.keyboard.press("1")
+    expect_on_screen(page, 2)
+    page.evaluate(  # another page and back: the old element is gone, a new one mounts
+        """() => {
+          const host = document.getElementById('host');
+          const html = host.innerHTML;
+          window.__unmount();
+          host.innerHTML = html;
+          window.__mount();
+        }"""
+    )
+    expect_on_screen(page, 2)
+    page.keyboard.press("1")
+    expect_on_screen(page, 3)
+    site.sent(page)
+    assert [int(e["image"], 16) for e in site.fake.events] == [0, 1, 2]
+
+
+# --------------------------------------------------------------------------- note, details, help
+def test_a_note_is_typed_without_labelling_anything(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve()
+    site.open(page)
+    site.ready(page)
+    page.keyboard.press("n")
+    field = page.get_by_label("Note on this image")
+    expect(field).to_be_focused()
+    page.keyboard.type("a1 crack, sure 2")
+    page.keyboard.press("Enter")
+    site.sent(page)
+    expect_on_screen(page, 0)
+    assert [(e["kind"], e["note"]) for e in site.fake.events] == [("note", "a1 crack, sure 2")]
+    page.keyboard.press("n")
+    page.keyboard.type("thrown away")
+    page.keyboard.press("Escape")
+    expect(field).to_have_count(0)
+    assert len(site.fake.events) == 1
+
+
+def test_d_asks_for_details_of_the_image_on_screen_and_question_mark_for_help(
+    page: Page, serve: Callable[..., Site]
+) -> None:
+    site = serve()
+    site.open(page)
+    site.ready(page)
+    page.keyboard.press("d")
+    assert page.evaluate("window.__details") == [["details", sha(0)]]
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    page.keyboard.press("1")
+    expect_on_screen(page, 0)
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert site.fake.events == []
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (1920, 1080), (390, 844)])
+@pytest.mark.parametrize("classes", [2, 9, 20])
+def test_every_button_is_large_enough_and_nothing_overflows(
+    page: Page, serve: Callable[..., Site], size: tuple[int, int], classes: int
+) -> None:
+    site = serve(classes=classes, name_of=lambda i: "W" * 200)
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    site.open(page)
+    site.ready(page, ahead=1)
+    too_small = page.evaluate(
+        "[...document.querySelectorAll('.rv-reviewer button:not(.rv-chip)')].filter((b) => b.offsetParent"
+        " && b.getBoundingClientRect().height < 31.5).map((b) => b.className)"
+    )
+    assert too_small == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    if size[0] >= 1280:
+        assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+
+
+def test_an_image_is_never_squeezed(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve(size_of=lambda i: (1600, 400))
+    site.open(page)
+    site.ready(page, ahead=1)
+    box = page.locator(".rv-image").bounding_box()
+    assert box is not None
+    assert box["width"] / box["height"] == pytest.approx(4.0, rel=0.01)
+
+
+def test_the_outbox_is_written_before_the_next_image_is_shown(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve()
+    site.open(page)
+    site.ready(page)
+    site.fake.down = True
+    stored = page.evaluate(
+        """() => {
+          document.body.dispatchEvent(new KeyboardEvent('keydown', {key: '1', bubbles: true}));
+          return Object.keys(localStorage).filter((k) => k.startsWith('rv-outbox:')).map((k) => localStorage[k]);
+        }"""
+    )
+    assert [json.loads(text)["image"] for text in stored] == [sha(0)]

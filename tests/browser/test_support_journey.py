@@ -1,0 +1,241 @@
+"""A person sets up a support set in a real browser, on the real server: nothing is lost, nothing is run.
+
+Without the embeddings: what the worker makes of the support set is tested where it lives.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Locator, Page, expect
+
+from core.workbench import Workbench
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT_NAME = "<img src=x onerror=document.title='ran'>"
+
+
+def picture(seed: int) -> bytes:
+    """A small image that no other seed gives."""
+    out = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(out, "PNG")
+    return out.getvalue()
+
+
+def files(first: int, count: int) -> list[dict[str, object]]:
+    """Images as Playwright hands them to a file chooser."""
+    return [
+        {"name": f"cell{number}.png", "mimeType": "image/png", "buffer": picture(number)}
+        for number in range(first, first + count)
+    ]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Two classes of four images each."""
+    root = tmp_path / "cells"
+    workbench = Workbench.open(root)
+    for number, name in enumerate(("functional", "defective")):
+        record = workbench.store.add_class(name)
+        chosen = [(f"cell{seed}.png", picture(seed)) for seed in range(100 * number, 100 * number + 4)]
+        workbench.add_support_files(chosen, record.id, by="ada")
+    workbench.close()
+    return root
+
+
+@pytest.fixture
+def address(project: Path) -> Iterator[str]:
+    """The real server on that project."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = (project.parent / "server.log").open("w")
+    command = [sys.executable, "-m", "ragvision_app", "run", "--project", str(project), "--port", str(port)]
+    server = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        wait_until_ready(server, f"http://127.0.0.1:{port}/api/ragvision/healthcheck", project.parent / "server.log")
+        yield f"http://127.0.0.1:{port}/support"
+    finally:
+        server.send_signal(signal.SIGTERM)
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+        log.close()
+
+
+def wait_until_ready(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    for _ in range(600):
+        if server.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            time.sleep(0.1)
+    raise AssertionError(f"the server did not start:\n{log.read_text()}")
+
+
+@pytest.fixture
+def board(page: Page, address: str) -> Locator:
+    """The support board, drawn."""
+    page.goto(address)
+    found = page.locator(".rv-gallery[data-ready=true]")
+    expect(found).to_be_visible(timeout=30_000)
+    return found
+
+
+def section(board: Locator, name: str) -> Locator:
+    return board.get_by_role("region", name=f"Class {name}", exact=True)
+
+
+def tiles(board: Locator, name: str) -> Locator:
+    return section(board, name).locator(".rvg-tile[data-image]")
+
+
+def confirmed(board: Locator) -> None:
+    """Everything that was done here has been stored by the server."""
+    expect(board).to_have_attribute("data-unconfirmed", "0", timeout=20_000)
+
+
+def stored(project: Path) -> dict[str, list[str]]:
+    """Class name → names of its examples, as the database has them."""
+    workbench = Workbench.open(project, create=False)
+    try:
+        names = {c.id: c.name for c in workbench.store.classes()}
+        found: dict[str, list[str]] = {name: [] for name in names.values()}
+        support = workbench.store.support()
+        records = workbench.store.images_by_id([s.image for s in support])
+        for member in support:
+            found[names[member.class_id]].append(records[member.image].name)
+        return {name: sorted(images) for name, images in found.items()}
+    finally:
+        workbench.close()
+
+
+@pytest.mark.browser
+def test_an_image_is_dragged_to_another_class_and_undo_takes_it_back(board, project):
+    before = stored(project)
+    tiles(board, "functional").first.drag_to(section(board, "defective"))
+    expect(tiles(board, "defective")).to_have_count(5)
+    confirmed(board)
+    assert [len(v) for v in stored(project).values()] == [3, 5]
+    board.get_by_role("button", name="Undo").click()
+    expect(tiles(board, "functional")).to_have_count(4)
+    confirmed(board)
+    assert stored(project) == before
+
+
+@pytest.mark.browser
+def test_keys_move_and_remove_without_a_mouse_and_none_of_a_quick_series_is_lost(board, project, page):
+    for left in (3, 2, 1):
+        tiles(board, "functional").first.focus()
+        page.keyboard.press("2")
+        expect(tiles(board, "functional")).to_have_count(left)
+    tiles(board, "defective").first.focus()
+    page.keyboard.press("Delete")
+    expect(tiles(board, "defective")).to_have_count(6)
+    confirmed(board)
+    assert [len(v) for v in stored(project).values()] == [1, 6]
+
+
+@pytest.mark.browser
+def test_several_images_are_selected_and_moved_by_button_as_on_a_touch_screen(board, project):
+    tiles(board, "functional").nth(0).click()
+    tiles(board, "functional").nth(2).click()
+    bar = board.get_by_role("toolbar", name="Selected images")
+    expect(bar).to_contain_text("2 images selected")
+    bar.get_by_label("Move to class").select_option(label="2  defective")
+    expect(tiles(board, "defective")).to_have_count(6)
+    expect(bar).to_be_hidden()
+    confirmed(board)
+    assert [len(v) for v in stored(project).values()] == [2, 6]
+
+
+@pytest.mark.browser
+def test_a_new_class_takes_dropped_files_and_names_what_it_refuses(board, project, page):
+    board.get_by_label("New class name").fill("cracked")
+    page.keyboard.press("Enter")
+    expect(section(board, "cracked")).to_be_visible()
+    with page.expect_file_chooser() as chooser:
+        board.get_by_role("button", name="Add images to cracked").click()
+    text = {"name": "notes.png", "mimeType": "image/png", "buffer": b"no picture at all"}
+    chooser.value.set_files([*files(300, 30), text])
+    expect(tiles(board, "cracked")).to_have_count(30, timeout=20_000)
+    confirmed(board)
+    expect(board.locator(".rvg-message")).to_contain_text("notes.png")
+    expect(board.locator(".rvg-message")).to_contain_text("30 images added to cracked")
+    assert len(stored(project)["cracked"]) == 30
+
+
+@pytest.mark.browser
+def test_files_dropped_from_the_desktop_land_in_the_class_under_the_pointer(board, project):
+    section(board, "defective").evaluate(
+        """async (node, bytes) => {
+            const files = new DataTransfer();
+            files.items.add(new File([new Uint8Array(bytes)], "dropped.png", { type: "image/png" }));
+            for (const kind of ["dragenter", "dragover", "drop"])
+                node.dispatchEvent(new DragEvent(kind, { bubbles: true, cancelable: true, dataTransfer: files }));
+        }""",
+        list(picture(400)),
+    )
+    expect(tiles(board, "defective")).to_have_count(5)
+    confirmed(board)
+    assert "dropped.png" in stored(project)["defective"]
+    assert "dropped.png" not in stored(project)["functional"]
+
+
+@pytest.mark.browser
+def test_a_refused_key_keeps_the_form_open_with_what_was_typed(board, project):
+    board.get_by_role("button", name="Edit functional").click()
+    form = section(board, "functional").locator("form")
+    form.get_by_label("Name").fill("works")
+    form.get_by_label("Key").fill("2")
+    form.get_by_role("button", name="Save").click()
+    expect(board.locator(".rvg-message")).to_contain_text("defective")
+    expect(form.get_by_label("Name")).to_have_value("works")
+    assert "works" not in stored(project)
+    form.get_by_label("Key").fill("7")
+    form.get_by_role("button", name="Save").click()
+    expect(section(board, "works").locator("kbd")).to_have_text(re.compile("7"))
+    expect(form).to_have_count(0)
+    assert "works" in stored(project)
+
+
+@pytest.mark.browser
+def test_a_class_named_like_a_script_is_text_and_runs_nothing(board, project, page):
+    board.get_by_label("New class name").fill(SCRIPT_NAME)
+    page.keyboard.press("Enter")
+    expect(section(board, SCRIPT_NAME).get_by_role("heading")).to_have_text(SCRIPT_NAME)
+    confirmed(board)
+    assert page.title() != "ran"
+    assert board.locator("img[src=x]").count() == 0
+
+
+@pytest.mark.browser
+def test_an_archived_class_can_be_restored_with_its_images(board, project):
+    board.get_by_role("button", name="Edit defective").click()
+    section(board, "defective").get_by_role("button", name="Archive").click()
+    expect(section(board, "defective")).to_have_count(0)
+    confirmed(board)
+    assert list(stored(project)) == ["functional"]
+    board.get_by_text("1 archived class").click()
+    board.get_by_role("button", name="Restore defective").click()
+    expect(tiles(board, "defective")).to_have_count(4)
+    confirmed(board)
+    assert [len(v) for v in stored(project).values()] == [4, 4]
