@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from store_values import Clock
+from store_values import Clock, quick_folder
 
 from core.store import Store
 
@@ -15,9 +15,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
+def store(clock: Clock) -> Iterator[Store]:
     """An empty store with two classes, ids 1 and 2."""
-    with Store.open(tmp_path / "labels.db", clock=clock) as opened:
+    with quick_folder() as folder, Store.open(Path(folder) / "labels.db", clock=clock) as opened:
         opened.add_class("functional")
         opened.add_class("defective")
         yield opened

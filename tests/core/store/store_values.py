@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
+import os
 import uuid
-from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from core.store import Store
 from core.types import ClassScore, Contributions, Decision, ImageRecord, Kind, Prediction, Status
 
 MADE_AT = "2026-11-24T09:00:00.000Z"
+
+
+def quick_folder() -> TemporaryDirectory[str]:
+    """A folder in memory where there is one, for tests that are not about durability: waiting for the disk at
+    every commit is most of their time."""
+    memory = Path("/dev/shm")
+    return TemporaryDirectory(dir=memory if memory.is_dir() and os.access(memory, os.W_OK) else None)
 
 
 class Clock:
@@ -104,7 +112,3 @@ def leased(store: Store, by: str = "anna", limit: int = 10, **more: Any) -> list
 
 def in_force(store: Store, annotator: str | None = None) -> list[tuple[str, str, str, int | None]]:
     return [(label.image, label.annotator, label.state, label.class_id) for label in store.labels(annotator)]
-
-
-def uuids(start: int = 1) -> Iterable[str]:
-    return (str(uuid.UUID(int=n)) for n in itertools.count(start))
