@@ -50,11 +50,11 @@ def address(host: str, port: int, token: str | None = None) -> str:
 
 def bind(host: str, port: int) -> socket.socket:
     """A listening socket; raises InvalidInput with a sentence where the address cannot be had."""
+    if not 0 <= port <= 65535:
+        raise InvalidInput(f"There is no port {port}: a port is between 0 and 65535.")
     try:
         family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(where[:2], family=family, backlog=2048)
-    except OverflowError:
-        raise InvalidInput(f"There is no port {port}: a port is between 0 and 65535.") from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise InvalidInput(f"Port {port} is taken by another program. Choose another with --port.") from error
