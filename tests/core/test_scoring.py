@@ -31,13 +31,14 @@ def test_the_basis_whitens_known_variances():
 
 
 def test_the_basis_survives_bytes_and_its_id_is_its_content():
-    basis = Basis.fit(embeddings(1, [0, 1]).patches, embeddings(1, [0, 1]).whole, pca_axes=4, shrinkage=0.1)
+    def basis_of(e: Embeddings) -> Basis:
+        return Basis.fit(e.patches, e.whole, pca_axes=4, shrinkage=0.1)
+
+    basis = basis_of(embeddings(1, [0, 1]))
     back = Basis.from_bytes(basis.to_bytes())
     assert back.id == basis.id
     np.testing.assert_array_equal(back.axes, basis.axes)
-    assert (
-        Basis.fit(embeddings(2, [0, 1]).patches, embeddings(2, [0, 1]).whole, pca_axes=4, shrinkage=0.1).id != basis.id
-    )
+    assert basis_of(embeddings(2, [0, 1])).id != basis.id
 
 
 @pytest.mark.parametrize("blob", [b"", b"nonsense", b"PK\x03\x04 cut"])
