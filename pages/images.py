@@ -7,6 +7,7 @@ from ragvision_app.components.gallery import image_grid
 from ragvision_app.components.import_jobs import JOBS, ImportJob, Work, duration
 from ragvision_app.components.import_view import (
     UPLOAD_TYPES,
+    counts_line,
     duplicate_rows,
     page_count,
     page_of_images,
@@ -136,25 +137,18 @@ def overview() -> None:
     """Counts, and the images page by page."""
     total = workbench.store.count_images()
     progress = workbench.progress(person())
-    for column, (label, value) in zip(
-        st.columns(4),
-        {
-            "Images": total,
-            "Support": total - progress.total,
-            "Labelled": progress.labelled,
-            "Not labelled yet": progress.total - progress.labelled,
-        }.items(),
-        strict=True,
-    ):
-        column.metric(label, f"{value:,}")
     pages = page_count(total, PAGE_SIZE)
     page = min(max(0, st.session_state.get("image_page", 0)), pages - 1)
     st.session_state["image_page"] = page
-    if pages > 1:
-        with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
-            st.caption(f"{page * PAGE_SIZE + 1:,}–{min(total, (page + 1) * PAGE_SIZE):,} of {total:,}")
-            st.button("Back", icon=":material/chevron_left:", disabled=page == 0, on_click=turn, args=(-1,))
-            st.button("Next", icon=":material/chevron_right:", disabled=page == pages - 1, on_click=turn, args=(1,))
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        st.markdown(counts_line(total, progress), width="content")
+        if pages > 1:
+            with st.container(horizontal=True, vertical_alignment="center", width="content"):
+                st.caption(
+                    f"{page * PAGE_SIZE + 1:,}–{min(total, (page + 1) * PAGE_SIZE):,} of {total:,}", width="content"
+                )
+                st.button("Back", icon=":material/chevron_left:", disabled=page == 0, on_click=turn, args=(-1,))
+                st.button("Next", icon=":material/chevron_right:", disabled=page == pages - 1, on_click=turn, args=(1,))
     image_grid(page_of_images(workbench, page, PAGE_SIZE), key="image_grid")
 
 

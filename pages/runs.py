@@ -2,9 +2,8 @@
 
 import streamlit as st
 
-from ragvision_app.components.page import open_page
+from ragvision_app.components.page import literal, open_page
 from ragvision_app.components.runs_view import (
-    HEADINGS,
     NEXT_STEP,
     failed_rows,
     progress_line,
@@ -23,17 +22,18 @@ def current() -> None:
     """The run in progress, once a second."""
     status = workbench.run_status()
     with st.container(border=True):
-        st.subheader(HEADINGS.get(status.state, status.state), anchor=False)
         if status.state == "failed":
-            st.error(status.sentence)
+            st.error(literal(status.sentence))
         else:
-            st.write(status.sentence)
+            st.markdown(f"**{literal(status.sentence)}**")
         if status.total:
             st.progress(share(status), text=progress_line(status))
-        facts = [status.encoder, status.reasoner, status.recipe]
-        if any(facts):
-            version = f" · support {status.support_version[:12]}" if status.support_version else ""
-            st.caption(" · ".join(f for f in facts if f) + version)
+        pipeline = workbench.settings.pipeline
+        version = status.support_version[:12] or "none yet"
+        st.caption(
+            f"Encoder {pipeline.encoder} · reasoner {pipeline.reasoner} · recipe {pipeline.recipe} · "
+            f"support version {version}"
+        )
         if stale := stale_sentence(status):
             st.warning(stale, icon=":material/update:")
         if step := NEXT_STEP.get(status.state):
@@ -48,11 +48,14 @@ def history() -> None:
         st.subheader("History", anchor=False)
         st.dataframe(
             rows,
+            key="runs_table",
             hide_index=True,
             column_config={
                 "Images": st.column_config.NumberColumn(
                     format="localized", help="images with a suggestion of this run"
                 ),
+                "Encoder": st.column_config.TextColumn(width="medium", help="name, weights and preprocessing"),
+                "Reasoner": st.column_config.TextColumn(width="medium"),
                 "Started": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss"),
                 "Support version": st.column_config.TextColumn(help="content hash of the support set that was used"),
             },

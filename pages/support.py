@@ -34,9 +34,9 @@ def recipes() -> None:
     if refused := st.session_state.pop("recipe_refused", None):
         st.error(refused)
     for column, card in zip(st.columns(len(cards)), cards, strict=True):
-        with column, st.container(border=True, key=f"recipe_{card.name}", gap="xsmall"):
-            with st.container(horizontal=True, vertical_alignment="center"):
-                st.markdown(f"**{card.title}**", help=card.about)
+        with column, st.container(border=True, key=f"recipe_{card.name}{'_in_use' if card.chosen else ''}"):
+            with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+                st.markdown(f"**{card.title}**", width="content")
                 st.button(
                     "In use" if card.chosen else "Use",
                     key=f"use_{card.name}",

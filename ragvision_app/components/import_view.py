@@ -10,9 +10,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 from core.errors import InvalidInput
 from core.imports import ImportReport, sources_for, upload_source
-from ragvision_app.components.import_jobs import Progress, Work
+from ragvision_app.components.import_jobs import Progress as OnProgress
+from ragvision_app.components.import_jobs import Work
 
 if TYPE_CHECKING:
+    from core.store import Progress
     from core.workbench import Workbench
 
 UPLOAD_TYPES = ["jpg", "jpeg", "png", "webp", "bmp", "zip"]
@@ -21,7 +23,7 @@ UPLOAD_TYPES = ["jpg", "jpeg", "png", "webp", "bmp", "zip"]
 def upload_work(workbench: Workbench, files: Sequence[tuple[str, IO[bytes]]]) -> Work:
     """What imports files that came through the browser."""
 
-    def work(progress: Progress) -> ImportReport:
+    def work(progress: OnProgress) -> ImportReport:
         return workbench.import_images([upload_source(files)], on_progress=progress)
 
     return work
@@ -36,7 +38,7 @@ def path_work(workbench: Workbench, text: str, *, as_support: bool, by: str) -> 
     if not path.exists():
         raise InvalidInput(f"There is no {typed} on the machine that runs the workbench. Check the path.")
 
-    def work(progress: Progress) -> ImportReport:
+    def work(progress: OnProgress) -> ImportReport:
         if as_support:
             return workbench.import_support(path, by=by, on_progress=progress)
         return workbench.import_images(sources_for([path]), on_progress=progress)
@@ -100,6 +102,17 @@ def _label_note(given: Sequence[Any], classes: dict[int, Any]) -> dict[str, Any]
         cls = classes.get(labelled.pop())
         return {"note": f"label: {cls.name if cls else 'unknown class'}", "colour": cls.colour if cls else None}
     return {"note": given[0].state}
+
+
+def counts_line(total: int, progress: Progress) -> str:
+    """What the project holds, in one line."""
+    counts = {
+        "images": total,
+        "in the support set": total - progress.total,
+        "labelled": progress.labelled,
+        "not labelled yet": progress.total - progress.labelled,
+    }
+    return " · ".join(f"**{count:,}** {what}" for what, count in counts.items())
 
 
 def page_count(images: int, size: int) -> int:

@@ -12,12 +12,28 @@ from ragvision_app.state import ANNOTATOR, workbench
 if TYPE_CHECKING:
     from core.workbench import Workbench
 
+# As dense as the Label page, whose rule this mirrors: the content starts at the top and has the width.
+_STYLE = """
+<style>
+[data-testid="stMainBlockContainer"]:has(.rv-page) { padding: 2.6rem 1.75rem 2rem; max-width: 1640px; }
+[data-testid="stMain"]:has(.rv-page) [data-testid="stVerticalBlock"] { gap: 0.75rem; }
+[data-testid="stMain"]:has(.rv-page) [data-testid="stHeading"] { margin-bottom: -0.5rem; }
+[data-testid="stMain"]:has(.rv-page) [class*="st-key-recipe_"] { gap: 0.3rem; padding: 0.5rem 0.75rem 0.75rem; }
+[data-testid="stMain"]:has(.rv-page) [class*="st-key-use_"] button { min-height: 1.9rem; padding: 0 0.6rem; }
+[class*="st-key-recipe_"][class*="_in_use"] { border-color: light-dark(#2456c8, #7aa5ff) !important; }
+@keyframes rv-breathe { 50% { opacity: 0.25; } }
+.rv-skeleton { border-radius: 6px; opacity: 0.55; background: color-mix(in srgb, currentColor 10%, transparent); }
+@media (prefers-reduced-motion: no-preference) { .rv-skeleton { animation: rv-breathe 1.6s ease-in-out infinite; } }
+</style>
+<span class="rv-page"></span>
+"""
 _MARKUP = frozenset("\\`*_{}[]<>()#+-.!|~$:")
 CURATOR = "curator"  # who acts where nobody has given a name yet
 
 
 def open_page(title: str, sentence: str) -> Workbench:
     """Heading and Workbench; a project that cannot be used ends the page with its sentence."""
+    st.html(_STYLE)
     st.header(title, anchor=False)
     st.caption(sentence)
     try:
@@ -39,11 +55,5 @@ def literal(text: str) -> str:
 
 def skeleton(height: int, *, label: str) -> None:
     """A grey block of the shape of what is still being computed; ``label`` is read to screen readers."""
-    # Only numbers and fixed text of ours go into the markup.
-    st.html(
-        f'<div role="status" aria-label="{label}" style="height:{int(height)}px;border-radius:6px;opacity:.55;'
-        "background:color-mix(in srgb, currentColor 10%, transparent);"
-        'animation:rv-breathe 1.6s ease-in-out infinite"></div>'
-        "<style>@keyframes rv-breathe{50%{opacity:.25}}"
-        "@media (prefers-reduced-motion: reduce){[role=status]{animation:none!important}}</style>"
-    )
+    # Only a number and fixed text of ours go into the markup.
+    st.html(f'<div role="status" aria-label="{label}" class="rv-skeleton" style="height:{int(height)}px"></div>')

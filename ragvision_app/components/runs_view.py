@@ -13,15 +13,6 @@ if TYPE_CHECKING:
     from core.store.records import RunRecord
     from core.workbench import Workbench
 
-HEADINGS = {
-    "idle": "Nothing to do",
-    "no_images": "No images yet",
-    "no_support": "No support set yet",
-    "loading": "Loading the encoder",
-    "computing": "Computing suggestions",
-    "done": "Every image has its suggestion",
-    "failed": "The run stopped",
-}
 NEXT_STEP = {
     "no_images": ("Import images", "images.py"),
     "no_support": ("Set up the support set", "support.py"),
@@ -62,13 +53,13 @@ def run_rows(workbench: Workbench, runs: Sequence[RunRecord]) -> list[dict[str, 
             {
                 "Run": run.id,
                 "State": _state(run, current),
-                "Images": workbench.store.count_predictions(run.id),
-                "Recipe": run.recipe,
-                "Encoder": run.encoder,
-                "Reasoner": run.reasoner,
-                "Support version": run.support_version[:12],
                 "Started": moment(run.started_at),
                 "Took": took(run),
+                "Images": workbench.store.count_predictions(run.id),
+                "Recipe": run.recipe,
+                "Support version": run.support_version[:12],
+                "Encoder": run.encoder,
+                "Reasoner": run.reasoner,
                 "Code": run.code_version,
             }
         )

@@ -38,6 +38,13 @@ function createBoard() {
   board.root = el("div", "rv-gallery", { "data-ready": "false" });
   buildFrame(board);
   board.root.addEventListener("keydown", (event) => onKey(board, event));
+  board.root.addEventListener("focusin", (event) => {
+    const tile = event.target.closest?.(".rvg-tile[data-image]");
+    if (tile) onlyTabStop(tile);
+  });
+  window.addEventListener("beforeunload", (event) => {
+    if (board.channel.unconfirmed().length) event.preventDefault(); // the browser asks before it drops them
+  });
   return board;
 }
 
@@ -167,6 +174,7 @@ function drawSection(board, cls, images) {
   edit.setAttribute("aria-expanded", String(board.editing === cls.id));
   const coming = [...board.previews.values()].filter((p) => p.classId === cls.id).map((p) => drawPreview(p));
   arrange(tiles, [...images.map((i) => drawTile(board, i)), ...coming]);
+  if (tiles.firstElementChild && !tiles.querySelector('[tabindex="0"]')) onlyTabStop(tiles.firstElementChild);
   hint.hidden = images.length + coming.length > 0;
   tiles.hidden = !hint.hidden;
   if (board.editing === cls.id && !form.childElementCount) drawForm(board, section);
@@ -212,7 +220,7 @@ function drawTile(board, item) {
     picture.addEventListener("error", () => tile.classList.add("rvg-broken"));
     picture.src = `${board.data.api_base}/images/${item.image}/small`;
     tile = el("button", "rvg-tile", {
-      type: "button", draggable: "true", "data-image": item.image, title: item.name,
+      type: "button", tabindex: "-1", draggable: "true", "data-image": item.image, title: item.name,
       onclick: (event) => select(board, item.image, event),
       ondblclick: () => openZoom(board, item.image),
       ondragstart: (event) => startDrag(board, item.image, event),

@@ -69,6 +69,12 @@ function onKey(board, event) {
   event.stopPropagation();
 }
 
+// Tab goes from class to class, arrows go within one: nobody tabs through 500 images.
+function onlyTabStop(tile) {
+  for (const other of tile.parentElement.querySelectorAll('[tabindex="0"]')) other.tabIndex = -1;
+  tile.tabIndex = 0;
+}
+
 function focusNeighbour(board, tile, key) {
   const tiles = [...board.list.querySelectorAll(".rvg-tile[data-image]")];
   const here = tile.getBoundingClientRect();
