@@ -40,10 +40,10 @@ _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
     "WEBP": WebPImagePlugin.WebPImageFile,
     "BMP": BmpImagePlugin.BmpImageFile,
 }
-# What Pillow's decoders are known to raise on hostile data.
+# What Pillow's decoders are known to raise on hostile data; warnings, where they are made errors.
 _DECODER_ERRORS = (
     OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, EOFError,
-    OverflowError, ArithmeticError, RuntimeError, struct.error, zlib.error,
+    OverflowError, ArithmeticError, RuntimeError, struct.error, zlib.error, Warning,
 )  # fmt: skip
 _OTHER_KINDS = (
     (b"GIF8", "a GIF"),
@@ -118,7 +118,7 @@ def format_of(head: bytes) -> str | None:
         return "PNG"
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "WEBP"
-    # "BM" alone also begins many a text; a bitmap's reserved bytes are zero in every file seen in the wild.
+    # "BM" alone also begins many a text; in a bitmap, the upper half of the offset of its pixels is zero.
     if head.startswith(b"BM") and len(head) >= 14 and not any(head[12:14]):
         return "BMP"
     return None
@@ -247,8 +247,6 @@ def _load(file: IO[bytes], name: str, limits: ImageLimits, at_least: int | None 
     except MemoryError as error:
         raise ImageTooLarge(f"{shown(name)} needs more memory than there is. Save it smaller.") from error
     except _DECODER_ERRORS as error:
-        if kind == "BMP" and len(head) < 54:
-            raise _not_an_image(head, name) from error
         raise _damaged(kind, name) from error
 
 

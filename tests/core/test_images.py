@@ -4,6 +4,7 @@ import hashlib
 import io
 import struct
 import threading
+import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
@@ -80,6 +81,7 @@ def test_exif_turns_the_image_as_a_viewer_would(format, orientation):
     assert difference < 12  # a wrong turn is above 60
 
 
+@pytest.mark.filterwarnings("error")  # also where somebody runs with -W error
 def test_broken_exif_beside_sound_pixels_does_not_cost_the_image():
     data = encoded(picture(), "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff garbage")
     assert decode(data, "a.jpg").image.size == (40, 30)
@@ -172,7 +174,11 @@ def test_every_mode_of_png_becomes_rgb(mode):
     ("data", "kind", "says"),
     [
         (b"hello, I am a text", UnsupportedImage, "holds text"),
-        (b"BMW is not a bitmap, whatever it begins with", UnsupportedImage, "holds text"),
+        (
+            b"BMW is not a bitmap, whatever it begins with; nor is a text of more than a header",
+            UnsupportedImage,
+            "holds text",
+        ),
         (b"", DamagedImage, "empty"),
         (b"\xff\xd8\xff", DamagedImage, "damaged"),
         (b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", UnsupportedImage, "SVG"),
@@ -332,9 +338,9 @@ def test_a_preview_is_upright_and_carries_nothing_of_the_original(stored):
 
 
 def test_a_large_jpeg_is_not_blurred_by_decoding_it_smaller(stored, tmp_path):
-    (tmp_path / "a").write_bytes(encoded(picture(2000, 1500), "JPEG", quality=95))
+    (tmp_path / "a").write_bytes(encoded(picture(1200, 900), "JPEG", quality=95))  # an eighth would be too small
     small = np.asarray(opened(render(tmp_path / "a", 160)).convert("RGB"), float)
-    reference = np.asarray(picture(2000, 1500).resize((160, 120), Image.Resampling.LANCZOS), float)
+    reference = np.asarray(picture(1200, 900).resize((160, 120), Image.Resampling.LANCZOS), float)
     assert np.abs(small - reference).mean() < 4
 
 
@@ -356,7 +362,13 @@ def test_many_requests_for_one_preview_encode_it_once(stored, monkeypatch):
     project, put = stored
     sha = put(encoded(noise(), "PNG"))
     calls, real, barrier = [], images.render, threading.Barrier(8)
-    monkeypatch.setattr(images, "render", lambda *args: calls.append(1) or real(*args))
+
+    def slow(*args):
+        calls.append(1)
+        time.sleep(0.05)  # the others arrive meanwhile
+        return real(*args)
+
+    monkeypatch.setattr(images, "render", slow)
 
     def request(_):
         barrier.wait()
