@@ -24,8 +24,10 @@ def doctor(
     project: ProjectOption,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
 ) -> None:
-    """Check the environment, the SQLite library, and the project: its labels against a rebuild from the events,
-    its files against the database. Exit code 1 when something is wrong; warnings alone leave it at 0.
+    """Say what is wrong with the environment or the project, and what to do.
+
+    It checks the Python and its packages, the SQLite library, the labels against a rebuild from the events, and the
+    files against the database. Exit code 1 when something is wrong; warnings alone leave it at 0.
 
     [bold]Example[/]
 
