@@ -9,9 +9,16 @@ if str(HERE.parent) not in sys.path:  # `core` and `ragvision_app` are importabl
 
 import streamlit as st  # noqa: E402
 
+from ragvision_app import __version__  # noqa: E402
 from ragvision_app.sidebar import draw_sidebar  # noqa: E402
 
 ICON = str(HERE / "icon.svg")  # a file of ours: Streamlit's own icons for the tab come from another server
+
+# a header as high as its one button, which covers nothing of the page under it
+STYLE = """<style>
+header[data-testid="stHeader"] { height: 2.25rem; min-height: 2.25rem; background: transparent; pointer-events: none; }
+header[data-testid="stHeader"] button { pointer-events: auto; }
+</style>"""
 
 
 def start() -> None:
@@ -19,7 +26,15 @@ def start() -> None:
     st.switch_page("../pages/label.py", query_params=st.query_params.to_dict())
 
 
-st.set_page_config(page_title="RAG Vision Workbench", page_icon=ICON, layout="wide", initial_sidebar_state=232)
+st.set_page_config(
+    page_title="RAG Vision Workbench",
+    page_icon=ICON,
+    layout="wide",
+    initial_sidebar_state=232,
+    # an entry of ours brings the menu, and with it the choice of the theme
+    menu_items={"About": f"RAG Vision Workbench {__version__}. The HTTP API is described at [/api/docs](/api/docs)."},
+)
+st.html(STYLE)
 st.logo(str(HERE / "logo.svg"), icon_image=ICON)
 page = st.navigation(
     [

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 from anyio import to_thread
 from starlette.middleware import Middleware
-from starlette.routing import Mount
+from starlette.responses import RedirectResponse
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from core.errors import RagVisionError
@@ -95,7 +96,7 @@ def create_app(
 
     return st.App(
         APP,
-        routes=[Mount("/api", app=api)],
+        routes=[Route("/api", lambda request: RedirectResponse("/api/docs")), Mount("/api", app=api)],
         middleware=[Middleware(Guard, token=token, allowed_hosts=tuple(allowed_hosts))],
         lifespan=lifespan,
         on_script_error=show_script_error,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import secrets
 import socket
@@ -83,6 +84,7 @@ def serve(
     ``announce`` is called once, with the link to open, when pages and API answer; port 0 takes any free
     one. Raises InvalidInput (address, token) and ProjectError (the project cannot be opened).
     """
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     chosen = choose_token(host, token)
     with bind(host, port) as listener:
         port = listener.getsockname()[1]

@@ -44,7 +44,7 @@ def _duration(seconds: float) -> str:
 def notice_title(notice: str) -> str:
     """The licence that the notice names, where it names one: it has to be on the screen."""
     licence = re.search(r"\bCC[ -](?:BY|0)[A-Z0-9.-]*(?: \d\.\d)?", notice)
-    return f"Images: {licence[0]}" if licence else "About these images"
+    return licence[0] if licence else "About these images"
 
 
 def draw_sidebar() -> None:
@@ -59,7 +59,7 @@ def draw_sidebar() -> None:
         _status(workbench)
         notice = workbench.notice
         if notice:
-            with st.popover(notice_title(notice), type="tertiary"):
+            with st.popover(notice_title(notice), type="tertiary", help="The licence of these images"):
                 st.text(notice)
         if not state.is_served():
             st.caption("Pages only: start with `python -m ragvision_app run` to label.")

@@ -88,6 +88,8 @@ def test_pages_and_api_are_on_one_port(local: str) -> None:
     ready = httpx.get(f"{base}/api/readiness")
     assert ready.status_code == 200 and ready.json()["project"] == "cells"
     assert httpx.get(f"{base}/_stcore/health").text == "ok"
+    reference = httpx.get(f"{base}/api", follow_redirects=True)
+    assert str(reference.url) == f"{base}/api/docs" and "POST /api/decisions" in reference.text
     missing = httpx.get(f"{base}/api/nowhere")
     assert missing.status_code == 404 and missing.json()["error"]["code"] == "not_found"
 

@@ -114,8 +114,8 @@ def test_progress_names_what_was_put_aside_only_where_there_is_any() -> None:
 @pytest.mark.parametrize(
     ("notice", "title"),
     [
-        ("under the licence CC BY-NC-SA 4.0: for evaluation only", "Images: CC BY-NC-SA 4.0"),
-        ("Licence: CC-BY 3.0.", "Images: CC-BY 3.0"),
+        ("under the licence CC BY-NC-SA 4.0: for evaluation only", "CC BY-NC-SA 4.0"),
+        ("Licence: CC-BY 3.0.", "CC-BY 3.0"),
         ("Ours; not for others.", "About these images"),
     ],
 )
