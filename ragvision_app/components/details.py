@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from core.errors import RagVisionError
-from ragvision_app.components.theme import AGAINST, FOR, Tokens, diverging, template, tokens
+from ragvision_app.components.theme import Tokens, diverging, support_colours, template, tokens
 
 if TYPE_CHECKING:
     from core.labelling import Detail
@@ -93,7 +93,7 @@ def shares(detail: Detail) -> list[tuple[str, float, float]]:
     ]
 
 
-def support_figure(detail: Detail, flag: str, against: str, colours: Tokens) -> go.Figure:
+def support_figure(detail: Detail, flag: str, against: str, colours: Tokens, pair: tuple[str, str]) -> go.Figure:
     """What each support image adds to the flag's lead, signed, the largest on top."""
     rows = list(reversed(shares(detail)))
     labels = _distinct([name for name, *_ in rows])
@@ -102,7 +102,7 @@ def support_figure(detail: Detail, flag: str, against: str, colours: Tokens) -> 
             x=[part for _, part, _ in rows],
             y=labels,
             orientation="h",
-            marker_color=[FOR if part >= 0 else AGAINST for _, part, _ in rows],
+            marker_color=[pair[0] if part >= 0 else pair[1] for _, part, _ in rows],
             text=[f"{share:.0%}" for *_, share in rows],
             textposition="outside",
             cliponaxis=False,
@@ -116,7 +116,9 @@ def support_figure(detail: Detail, flag: str, against: str, colours: Tokens) -> 
     return figure
 
 
-def heatmap_figure(detail: Detail, parts: Contributions, scale: float, colours: Tokens) -> go.Figure:
+def heatmap_figure(
+    detail: Detail, parts: Contributions, scale: float, colours: Tokens, pair: tuple[str, str]
+) -> go.Figure:
     """The contributions over the whole image; values on hover."""
     rows, columns = parts.grid
     width, height = detail.image.width, detail.image.height
@@ -129,7 +131,7 @@ def heatmap_figure(detail: Detail, parts: Contributions, scale: float, colours: 
             zmin=-scale,
             zmax=scale,
             zsmooth="best",
-            colorscale=diverging(0.75),
+            colorscale=diverging(pair, 0.75),
             colorbar={"thickness": 10, "outlinewidth": 0, "title": {"text": "contribution", "side": "right"}},
             hovertemplate="contribution %{z:+.4f}<extra></extra>",
         )
@@ -178,19 +180,20 @@ def draw_details(workbench: Workbench, image: str, annotator: str) -> None:
     names = {c.id: c.name for c in classes}
     colours = tokens()
     parts = prediction.contributions
+    shades = {c.id: c.colour for c in classes}
+    pair = support_colours(shades.get(prediction.flag or 0), shades.get(prediction.runner_up or 0))
     left, right = st.columns(2, gap="medium")
     with left:
         st.plotly_chart(scores_figure(prediction, classes, colours), theme=None, config=_CONFIG, key="details_scores")
         if parts is not None and detail.by_support:
             flag = names.get(parts.flag, "the flag")
             against = names.get(parts.against, "the others") if parts.against is not None else "the others"
-            st.plotly_chart(
-                support_figure(detail, flag, against, colours), theme=None, config=_CONFIG, key="details_support"
-            )
+            figure = support_figure(detail, flag, against, colours, pair)
+            st.plotly_chart(figure, theme=None, config=_CONFIG, key="details_support")
     with right:
         if parts is not None:
             scale = detail.suggestion.scale or max((abs(v) for v in parts.values), default=1.0)
-            figure = heatmap_figure(detail, parts, scale, colours)
+            figure = heatmap_figure(detail, parts, scale, colours, pair)
             st.plotly_chart(figure, theme=None, config=_CONFIG, key="details_heatmap")
             st.caption(sum_sentence(prediction, parts))
     st.caption(

@@ -5,15 +5,17 @@ The class colours are the user's data and come from the store; these are the col
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
 import streamlit as st
 
-# Contribution for the flag and for the runner-up: blue and orange stay apart with every common kind of
-# colour blindness. The hot loop's heatmap.js draws with the same two.
+# What supports the flag and the runner-up, where the colours of the two classes are too alike: blue and
+# orange stay apart with every common kind of colour blindness.
 FOR = "#268bff"
 AGAINST = "#ff8a14"
+TOO_ALIKE = 110  # of 441, the distance of black and white
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Liberation Sans', sans-serif"
 
 
@@ -39,12 +41,23 @@ def tokens(dark: bool | None = None) -> Tokens:
     return DARK if dark else LIGHT
 
 
-def diverging(opacity: float = 1.0) -> list[list[float | str]]:
+def _channels(colour: str) -> tuple[int, int, int]:
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+def support_colours(flag: str | None, against: str | None) -> tuple[str, str]:
+    """The colours of what supports each of two classes: the classes' own, where they can be told apart.
+
+    The hot loop's heatmap.js holds the same rule.
+    """
+    if not flag or not against or len(flag) != 7 or len(against) != 7:
+        return FOR, AGAINST
+    return (FOR, AGAINST) if math.dist(_channels(flag), _channels(against)) < TOO_ALIKE else (flag, against)
+
+
+def diverging(colours: tuple[str, str], opacity: float = 1.0) -> list[list[float | str]]:
     """Runner-up ← clear → flag, for signed values around zero."""
-    red, green, blue = (int(AGAINST[i : i + 2], 16) for i in (1, 3, 5))
-    low = f"rgba({red},{green},{blue},"
-    red, green, blue = (int(FOR[i : i + 2], 16) for i in (1, 3, 5))
-    high = f"rgba({red},{green},{blue},"
+    high, low = (f"rgba({','.join(map(str, _channels(c)))}," for c in colours)
     return [[0.0, f"{low}{opacity})"], [0.5, f"{low}0)"], [0.5, f"{high}0)"], [1.0, f"{high}{opacity})"]]
 
 

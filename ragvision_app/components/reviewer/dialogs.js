@@ -53,7 +53,7 @@ export class Dialogs {
     const own = make("p", "rv-quiet", classes.map((c) => `${(c.key ?? "\u2013").toUpperCase()} ${c.name}`).join("   \u00b7   "));
     const about = make("div", "rv-about");
     for (const line of [
-      "Contribution is what a place in the image adds to the score of the flag against the runner-up: blue supports the flag, orange the runner-up, clear is neutral. The scale is the same for every image. It says what the scores rest on, not what a person would look at; with encoders whose patches see the whole image (CLIP) it is not purely local.",
+      "Contribution is what a place in the image adds to the score of the flag against the runner-up: a place has the colour of the class that it supports, and clear is neutral. The scale is the same for every image. It says what the scores rest on, not what a person would look at; with encoders whose patches see the whole image (CLIP) it is not purely local.",
       "A key counts only for an image that is on screen. Every decision is kept in this browser until the server has stored it.",
       "Zoom with the wheel or two fingers, drag to move, double click for the whole image.",
     ])

@@ -1,9 +1,25 @@
 // Contributions of the image's positions to flag against runner-up, drawn over it. Signed: zero is clear.
-import { clamp } from "./dom.js";
+import { clamp, safeColour } from "./dom.js";
 
 // Blue and orange stay apart for every common kind of colour blindness, on grey photographs too.
-export const FOR = [38, 139, 255];
-export const AGAINST = [255, 138, 20];
+const FOR = [38, 139, 255];
+const AGAINST = [255, 138, 20];
+const TOO_ALIKE = 110; // of 441, the distance of black and white
+
+function channels(colour) {
+  const hex = safeColour(colour).slice(1);
+  const full = hex.length < 6 ? [...hex].map((c) => c + c).join("") : hex;
+  return [0, 2, 4].map((at) => parseInt(full.slice(at, at + 2), 16));
+}
+
+// A place that supports a class has the colour of that class, as everywhere; two classes whose colours
+// are hard to tell apart are drawn in blue and orange instead.
+export function supportColours(flag, runnerUp) {
+  if (!flag || !runnerUp) return [FOR, AGAINST];
+  const [a, b] = [channels(flag.colour), channels(runnerUp.colour)];
+  return Math.hypot(...a.map((value, i) => value - b[i])) < TOO_ALIKE ? [FOR, AGAINST] : [a, b];
+}
+
 const FINE = 16; // interpolated points per grid cell and direction
 
 // Bilinear between the centres of the cells, clamped at the border; `values` is row-major.
@@ -25,7 +41,7 @@ export function interpolate(values, rows, columns, y, x) {
 }
 
 // A canvas that the page stretches over the image; null when the item has no heatmap.
-export function heatmapCanvas(heatmap) {
+export function heatmapCanvas(heatmap, [positive, negative] = [FOR, AGAINST]) {
   if (!heatmap?.values?.length) return null;
   const [rows, columns] = heatmap.grid;
   const canvas = document.createElement("canvas");
@@ -38,7 +54,7 @@ export function heatmapCanvas(heatmap) {
   for (let y = 0; y < canvas.height; y += 1) {
     for (let x = 0; x < canvas.width; x += 1) {
       const value = clamp(interpolate(heatmap.values, rows, columns, (y + 0.5) / FINE, (x + 0.5) / FINE) / scale, -1, 1);
-      const colour = value >= 0 ? FOR : AGAINST;
+      const colour = value >= 0 ? positive : negative;
       pixels.data[at] = colour[0];
       pixels.data[at + 1] = colour[1];
       pixels.data[at + 2] = colour[2];

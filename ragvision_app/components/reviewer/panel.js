@@ -92,6 +92,10 @@ export class Panel {
     const runner = shown ? this.classes.get(suggestion.runner_up) : null;
     this.text("for", flag ? flag.name : "");
     this.text("against", runner ? runner.name : "the others");
+    const [positive, negative] = item.colours ?? [];
+    this.part("scale").style.background = positive
+      ? `linear-gradient(90deg, rgb(${negative.join(" ")}), transparent, rgb(${positive.join(" ")}))`
+      : "none";
     this.part("legend").hidden = !shown || !suggestion.heatmap;
   }
 
@@ -110,7 +114,8 @@ export class Panel {
     if (flag) {
       const model = suggestion.reasoner?.startsWith("evidence") ? `by evidence \u00b7 ${NO_VLM}` : `by ${suggestion.reasoner}`;
       const rests = suggestion.calibrated ? ` \u00b7 calibrated: ${suggestion.calibrated}` : "";
-      return [suggestion.stale ? "Suggested, from an older support set" : "Suggested", flag.name, `${model} \u00b7 ${suggestion.encoder}${rests}`];
+      const kicker = suggestion.stale ? "Suggested, from an older support set" : "Suggested";
+      return [kicker, flag.name, `${model} \u00b7 ${this.encoder(suggestion.encoder)}${rests}`];
     }
     if (state === "shown") return ["No suggestion", "The reasoner abstained", reason || "Decide by the scores and the image."];
     if (state === "withheld")
@@ -118,6 +123,11 @@ export class Panel {
     if (state === "pending") return ["Suggestion pending", "Not computed yet", reason || "The class keys work already."];
     if (state === "failed") return ["Suggestion failed", "Label without it", reason || "The class keys work."];
     return ["No suggestion", "Label by eye", reason || "The class keys work already."];
+  }
+
+  // The run knows the encoder by its short name; the id with its hashes is in the details.
+  encoder(id) {
+    return this.encoderName && id?.startsWith(this.encoderName) ? this.encoderName : (id ?? "");
   }
 
   light(number) {
@@ -164,6 +174,7 @@ export class Panel {
   }
 
   showRun(run) {
+    this.encoderName = run?.encoder || this.encoderName;
     const busy = run && ["loading", "computing"].includes(run.state);
     const words = !busy
       ? ""

@@ -2,6 +2,7 @@
 import { Away } from "./api.js";
 
 const LOW_SHARE = 0.75; // ask for more when this share of what we hold is left
+const HURRY = 2.5; // hold this many times as much while keys come several a second
 const REST_MS = 4000; // after the server had fewer than asked for
 
 export class Queue {
@@ -9,7 +10,8 @@ export class Queue {
     this.api = api;
     this.annotator = annotator;
     this.order = order ?? null;
-    this.hold = Math.max(40, 2 * prefetch); // at 20 ms a key thirty items last for half a second
+    this.prefetch = Math.max(20, prefetch);
+    this.hurry = false;
     this.ahead = [];
     this.decided = new Map(); // image -> when it was decided here (performance.now)
     this.restUntil = 0;
@@ -17,6 +19,11 @@ export class Queue {
     this.away = null;
     this.answered = false;
     this.busy = false;
+  }
+
+  // Others label too: what one holds is reserved, so that it is more only as long as it is needed.
+  get hold() {
+    return Math.round(this.hurry ? HURRY * this.prefetch : this.prefetch);
   }
 
   // What to ask for, or null when there is enough or the server had no more a moment ago.

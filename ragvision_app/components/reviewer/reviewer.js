@@ -154,6 +154,13 @@ class View {
     this.toast(message || `${name}: somebody else decided in between. Both decisions are kept, for review.`, 6000);
   }
 
+  // Whether the image can be seen; if not, it is scrolled back, and the key does not count.
+  bringIntoSight() {
+    if (this.stage.visible) return true;
+    this.root.scrollIntoView({ block: "start" });
+    return false;
+  }
+
   // ------------------------------------------------------------------ messages
   refuse(sentence, count) {
     this.root.dataset.refused = String(count);
@@ -334,12 +341,27 @@ class View {
         return this.#openNote(session.current);
       case "details":
         if (!session.current) return session.refuse("No image is on screen.");
-        return this.onDetails?.(session.current.id);
+        this.onDetails?.(session.current.id);
+        return this.#scrollToDetails();
       case "bulk":
         return this.#openBulk();
       default:
         return this.dialogs.help(session.classes);
     }
+  }
+
+  // The panel below is drawn by Streamlit, a moment later; a second D has closed it.
+  #scrollToDetails() {
+    const find = () => document.querySelector(".st-key-rv_details");
+    const before = find()?.textContent;
+    const watch = new MutationObserver(() => {
+      const panel = find();
+      if (!panel || panel.textContent === before) return;
+      watch.disconnect();
+      panel.scrollIntoView({ behavior: "smooth", block: "start" });
+    });
+    watch.observe(document.body, { childList: true, subtree: true });
+    setTimeout(() => watch.disconnect(), 5000);
   }
 
   #openNote(item) {

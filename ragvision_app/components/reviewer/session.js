@@ -5,7 +5,7 @@ import { Outbox } from "./outbox.js";
 import { Pictures } from "./pictures.js";
 import { Queue } from "./queue.js";
 import { uuid } from "./dom.js";
-import { heatmapCanvas } from "./heatmap.js";
+import { heatmapCanvas, supportColours } from "./heatmap.js";
 
 const REFRESH_AHEAD = 10; // items whose pending suggestion is asked for again
 const RECENT = 300; // items kept so that undo shows them at once
@@ -72,13 +72,22 @@ export class Session {
 
   async loadClasses() {
     try {
-      this.classes = (await this.api.classes()).classes;
+      const { classes } = await this.api.classes();
+      if (JSON.stringify(classes) !== JSON.stringify(this.classes)) this.undress();
+      this.classes = classes;
       this.problem = null;
     } catch (error) {
       this.problem = error.message;
       if (!this.classes.length) this.queue.away = error.message;
     }
     this.view?.setClasses(this.classes);
+  }
+
+  // Names and colours have changed: what was drawn with the old ones is drawn again.
+  undress() {
+    for (const item of [this.current, ...this.queue.ahead, ...this.recent.values()]) {
+      if (item) item.heatOf = item.dressed = item.cards = null;
+    }
   }
 
   // ------------------------------------------------------------------ the queue
@@ -131,12 +140,16 @@ export class Session {
   heatOf(item) {
     if (item.heatOf !== item.suggestion) {
       item.heatOf = item.suggestion;
-      item.heat = item.suggestion.state === "shown" ? heatmapCanvas(item.suggestion.heatmap) : null;
+      const { state, heatmap, flag, runner_up: runnerUp } = item.suggestion;
+      const kind = (id) => this.classes.find((each) => each.id === id);
+      item.colours = supportColours(kind(flag), kind(runnerUp));
+      item.heat = state === "shown" ? heatmapCanvas(heatmap, item.colours) : null;
     }
     return item.heat;
   }
 
   advance(keyTime = null) {
+    this.queue.hurry = performance.now() - (this.times.at(-8) ?? -Infinity) < 2000; // eight keys in two seconds
     const item = this.queue.next();
     if (item) this.show(item, keyTime);
     else this.showNothing();
@@ -225,6 +238,7 @@ export class Session {
     if (!this.current) return this.refuse("No image is on screen.");
     if (this.undoing) return this.refuse("Not yet: the undone image is on its way.");
     if (!this.painted && !(kind === "skip" && this.broken === this.turn)) return this.refuse("Not yet: the image is still loading.");
+    if (this.view && !this.view.bringIntoSight()) return this.refuse("The image was scrolled out of sight.");
     const item = this.current;
     const attention = Math.max(0, Math.round(keyTime - this.shownAt));
     this.commit(this.decision(kind, item, { class_id: classId, attention_ms: attention }));

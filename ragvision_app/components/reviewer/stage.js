@@ -21,11 +21,17 @@ export class Stage {
       this.fit();
     });
     this.watch.observe(this.node);
+    this.visible = true;
+    this.sight = new IntersectionObserver((entries) => (this.visible = entries.at(-1).intersectionRatio > 0.3), {
+      threshold: [0, 0.3, 0.6],
+    });
+    this.sight.observe(this.node);
     this.#listen();
   }
 
   destroy() {
     this.watch.disconnect();
+    this.sight.disconnect();
   }
 
   // Puts a decoded image on screen; everything is in place when this returns, painted in the next frame.
