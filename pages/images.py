@@ -14,6 +14,7 @@ from ragvision_app.components.import_view import (
     path_work,
     refused_rows,
     report_csv,
+    report_line,
     upload_work,
 )
 from ragvision_app.components.page import literal, open_page, person
@@ -105,15 +106,16 @@ def report(job: ImportJob) -> None:
             st.error(literal(job.error))
         if job.report is None:
             return
-        added, twins, refused = st.columns(3)
-        added.metric("Added", f"{len(job.report.added):,}")
-        twins.metric("Duplicates, stored once", f"{len(job.report.duplicates):,}")
-        refused.metric("Refused", f"{len(job.report.refused):,}")
-        if job.report.ignored:
-            st.caption(f"{job.report.ignored:,} files of other kinds were passed over.")
+        st.markdown(report_line(job.report))
         if job.report.refused:
-            st.markdown("**Refused, and why**")
-            st.dataframe(refused_rows(job.report), hide_index=True, height="auto")
+            st.dataframe(
+                refused_rows(job.report),
+                hide_index=True,
+                column_config={
+                    "File": st.column_config.TextColumn("Refused", width="small"),
+                    "Reason": st.column_config.TextColumn("Why", width="large"),
+                },
+            )
         if job.report.duplicates:
             with st.expander(f"Duplicates ({len(job.report.duplicates):,})"):
                 st.dataframe(duplicate_rows(job.report), hide_index=True)

@@ -46,7 +46,7 @@ def recipes() -> None:
                     args=(card.name,),
                 )
             if card.balanced is None:
-                skeleton(24, label="not computed yet")
+                skeleton(30, label="not computed yet")
             else:
                 st.progress(card.balanced, text=f"{card.figure} · {card.detail}")
     if results:
@@ -57,9 +57,9 @@ def recipes() -> None:
         st.caption(waiting_sentence(workbench.run_status().state, sizes))
 
 
-@st.fragment
+@st.fragment(run_every=15.0)
 def board() -> None:
-    """The galleries; what happens in them reruns this part alone."""
+    """The galleries; what happens in them reruns this part alone, and others' changes appear in time."""
     gallery(
         board_data(workbench, state),
         key="support_gallery",

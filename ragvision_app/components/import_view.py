@@ -48,8 +48,26 @@ def path_work(workbench: Workbench, text: str, *, as_support: bool, by: str) -> 
 
 def refused_rows(report: ImportReport) -> list[dict[str, str]]:
     """Every refused file with its reason, sorted by name."""
-    rows = [{"File": r.name, "Reason": r.reason} for r in report.refused]
+    rows = [{"File": r.name, "Reason": _reason(r.name, r.reason)} for r in report.refused]
     return sorted(rows, key=lambda row: row["File"])
+
+
+def _reason(name: str, reason: str) -> str:
+    """The reason without the file's name, which stands beside it."""
+    short = reason.removeprefix(f"“{name}” ")
+    return short[:1].upper() + short[1:]
+
+
+def report_line(report: ImportReport) -> str:
+    """What came of it, in one line."""
+    counts = {
+        "added": len(report.added),
+        "duplicates, stored once": len(report.duplicates),
+        "refused": len(report.refused),
+    }
+    if report.ignored:
+        counts["files of other kinds passed over"] = report.ignored
+    return " · ".join(f"**{count:,}** {what}" for what, count in counts.items())
 
 
 def duplicate_rows(report: ImportReport) -> list[dict[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -74,11 +75,14 @@ def advice(cards: list[RecipeCard]) -> str:
     if not counted:
         return ""
     chosen = next((c for c in counted if c.chosen), None)
-    best = max(counted, key=lambda c: c.balanced or 0.0)
+    best = max(counted, key=lambda c: c.right or 0)
     rows = counted[0].rows or 0
-    if chosen is None or best.right is None or chosen.right is None or best.right - chosen.right <= max(1, rows // 20):
-        return f"On {rows} images the chosen recipe is among the best, as far as so few can tell."
-    return f"{best.title} is right on {best.right - chosen.right} more of the {rows} images than {chosen.title}."
+    more = (best.right or 0) - (chosen.right or 0 if chosen else 0)
+    if chosen is None or more <= 0:
+        return f"No recipe does better than the chosen one on these {rows} images."
+    ahead = f"{best.title} is right on {more} more of the {rows} images than {chosen.title}"
+    # Two recipes differ on about a quarter of the images, so two standard deviations are √rows.
+    return f"{ahead}, which may well be chance." if more < math.sqrt(rows) else f"{ahead}: worth a try."
 
 
 def waiting_sentence(state: str, class_sizes: list[int]) -> str:

@@ -236,8 +236,11 @@ function drawTile(board, item) {
 }
 
 function drawPreview(preview) {
-  preview.node ??= el("div", "rvg-tile rvg-coming", { title: `${preview.name}: on the way` },
-    el("img", "", { src: preview.url, alt: "" }), el("span", "rvg-tile-name", { text: preview.name }));
+  if (preview.node) return preview.node;
+  const picture = el("img", "", { alt: "", onerror: () => preview.node.classList.add("rvg-broken") });
+  preview.node = el("div", "rvg-tile rvg-coming", { title: `${preview.name}: on the way` },
+    picture, el("span", "rvg-tile-name", { text: preview.name }));
+  picture.src = preview.url;
   return preview.node;
 }
 

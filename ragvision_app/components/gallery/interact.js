@@ -17,6 +17,9 @@ function drawSelection(board) {
   const chosen = [...board.selected];
   board.selection.hidden = !chosen.length;
   board.root.dataset.selected = String(chosen.length);
+  const signature = JSON.stringify([chosen, board.model.classes.map((c) => [c.id, c.key, c.name])]);
+  if (board.selection.dataset.signature === signature) return; // an open list of classes stays open
+  board.selection.dataset.signature = signature;
   if (!chosen.length) return board.selection.replaceChildren();
   const focused = board.selection.contains(document.activeElement) ? document.activeElement.dataset.part : null;
   const target = el("select", "rvg-input", { "aria-label": "Move to class", "data-part": "target" },

@@ -31,14 +31,27 @@ def test_a_tie_has_no_best():
     assert not any(c.best for c in cards)
 
 
-def test_a_difference_of_one_image_is_not_called_better():
-    cards = recipe_cards({"patch": result("patch", 17), "ensemble": result("ensemble", 16)}, "ensemble")
-    assert "among the best" in advice(cards)
+def said(right: int, chosen: int, rows: int) -> str:
+    return advice(
+        recipe_cards({"patch": result("patch", right, rows), "ensemble": result("ensemble", chosen, rows)}, "ensemble")
+    )
 
 
-def test_a_clear_difference_is_named_with_its_size():
-    cards = recipe_cards({"patch": result("patch", 18), "ensemble": result("ensemble", 12)}, "ensemble")
-    assert advice(cards) == "Patch is right on 6 more of the 20 images than Ensemble."
+def test_a_small_difference_is_named_and_called_what_it_may_be():
+    assert said(18, 16, 20) == "Patch is right on 2 more of the 20 images than Ensemble, which may well be chance."
+
+
+def test_a_clear_difference_is_worth_a_try():
+    assert said(18, 12, 20) == "Patch is right on 6 more of the 20 images than Ensemble: worth a try."
+
+
+def test_the_same_share_says_more_on_more_images():
+    assert "chance" in said(18, 15, 20)
+    assert "worth" in said(180, 150, 200)
+
+
+def test_nothing_is_advised_where_the_chosen_recipe_is_the_best():
+    assert said(15, 15, 20) == said(12, 15, 20) == "No recipe does better than the chosen one on these 20 images."
 
 
 def test_without_figures_the_reason_is_given():
