@@ -15,6 +15,7 @@ LARGEST_INTEGER = 2**63 - 1  # SQLite's
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _COLOUR = re.compile(r"#[0-9a-f]{6}")
+_NOT_STORABLE = re.compile("[\\0\ud800-\udfff]")
 # They reorder what stands around them on the screen, so one name could pass for another.
 _BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -87,7 +88,7 @@ def a_text(text: str, what: str, longest: int = LONGEST_TEXT) -> str:
     if not isinstance(text, str):
         raise InvalidInput(f"{what} must be text, not {_short(text)}.")
     text = text.strip()
-    if any(unicodedata.category(c) == "Cs" or c == "\0" for c in text):
+    if _NOT_STORABLE.search(text):
         raise InvalidInput(f"{what} holds a character that cannot be stored. Please type it again.")
     if len(text) > longest:
         raise InvalidInput(f"{what} has {len(text)} characters; {longest} are the most.")

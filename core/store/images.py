@@ -6,8 +6,6 @@ import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 
-from sqlite_utils import Database
-
 from core.errors import NotFound
 from core.store import queue
 from core.store.checks import a_sha256, a_text, a_time, an_integer
@@ -19,24 +17,24 @@ _COLUMNS = "sha256, name, source, width, height, bytes, phash, imported_at"
 def add(db: sqlite3.Connection, records: Sequence[ImageRecord]) -> int:
     """Stores new images, ignores those that are there; returns how many were new."""
     before = count(db)
-    rows = [_row(record) for record in records]
-    if rows:
-        table = Database(db, execute_plugins=False)["images"]
-        table.insert_all(rows, pk="position", ignore=True)  # type: ignore[union-attr]
+    db.executemany(
+        f"INSERT INTO images ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (sha256) DO NOTHING",
+        [_row(record) for record in records],
+    )
     return count(db) - before
 
 
-def _row(record: ImageRecord) -> dict[str, str | int]:
-    return {
-        "sha256": a_sha256(record.sha256),
-        "name": a_text(record.name, "The image's name"),
-        "source": a_text(record.source, "The image's source"),
-        "width": an_integer(record.width, "The image's width", 1),
-        "height": an_integer(record.height, "The image's height", 1),
-        "bytes": an_integer(record.bytes, "The image's size in bytes"),
-        "phash": a_text(record.phash, "The image's perceptual hash", 64),
-        "imported_at": a_time(record.imported_at, "The time of import"),
-    }
+def _row(record: ImageRecord) -> tuple[str | int, ...]:
+    return (
+        a_sha256(record.sha256),
+        a_text(record.name, "The image's name"),
+        a_text(record.source, "The image's source"),
+        an_integer(record.width, "The image's width", 1),
+        an_integer(record.height, "The image's height", 1),
+        an_integer(record.bytes, "The image's size in bytes"),
+        a_text(record.phash, "The image's perceptual hash", 64),
+        a_time(record.imported_at, "The time of import"),
+    )
 
 
 def present(db: sqlite3.Connection, shas: Iterable[str]) -> set[str]:

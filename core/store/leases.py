@@ -20,11 +20,11 @@ from core.store.records import Lease
 MOST_AT_ONCE: Final = 1000
 
 SORT_KEYS: Final = {
-    "uncertainty": "p.uncertainty, p.image",
-    "disagreement": "p.disagreement, p.image",
+    "uncertainty": "p.uncertainty, p.position",
+    "disagreement": "p.disagreement, p.position",
     "random": "p.image",  # a content hash: random, and the same for everybody
-    "import": "p.position, p.image",
-    "look-alikes": "p.look_alike, p.image",
+    "import": "p.position",
+    "look-alikes": "p.look_alike, p.position",
 }
 
 # Free for :me: not at hand already, not decided or put off by me, and a place left beside those who are at it.
@@ -39,7 +39,7 @@ _FREE = """
 def predicted_sql(order: str) -> str:
     """Open images with a prediction in :run_id and ``queue_state`` :state, in the order of the queue."""
     return (
-        f"SELECT p.image, {SORT_KEYS[order].split(',')[0]} FROM predictions p"
+        f"SELECT p.image, {SORT_KEYS[order].split(',')[0]}, p.position FROM predictions p"
         f" WHERE p.run_id = :run_id AND p.queue_state = :state AND {_FREE.format(image='p.image', state=':state')}"
         f" ORDER BY {SORT_KEYS[order]} LIMIT :limit"
     )
@@ -49,7 +49,7 @@ def unpredicted_sql(order: str) -> str:
     """Open images without a prediction in :run_id, in order of import (or random)."""
     key = "i.sha256" if order == "random" else "i.position"
     return (
-        f"SELECT i.sha256, {key} FROM images i WHERE i.queue_state = :state AND NOT EXISTS ("
+        f"SELECT i.sha256, {key}, i.position FROM images i WHERE i.queue_state = :state AND NOT EXISTS ("
         "   SELECT 1 FROM predictions p WHERE p.image = i.sha256 AND p.run_id = :run_id AND p.superseded = 0)"
         f" AND {_FREE.format(image='i.sha256', state=':state')} ORDER BY {key} LIMIT :limit"
     )
@@ -91,11 +91,11 @@ def lease_next(
     for sql in walks:
         if len(chosen) < limit:
             # One walk for each number of annotators so far: each follows its index without sorting.
-            found: list[tuple[Any, str]] = []
+            found: list[tuple[Any, int, str]] = []
             for state in range(overlap):
                 rows = db.execute(sql, {**values, "state": state, "limit": limit - len(chosen)})
-                found += [(row[1], row[0]) for row in rows]
-            chosen += [image for _, image in sorted(found)[: limit - len(chosen)]]
+                found += [(row[1], row[2], row[0]) for row in rows]
+            chosen += [image for _, _, image in sorted(found)[: limit - len(chosen)]]
     if len(chosen) < limit:
         chosen += [row[0] for row in db.execute(SKIPPED_SQL, {**values, "limit": limit - len(chosen)})]
     expires_at = _later(now, lease_seconds)

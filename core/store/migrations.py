@@ -125,7 +125,8 @@ def m0001_tables(db: Database) -> None:
             created_at TEXT NOT NULL
         ) STRICT;
         CREATE UNIQUE INDEX predictions_image ON predictions (image, run_id) WHERE superseded = 0;
-        CREATE INDEX predictions_status ON predictions (run_id, status) WHERE superseded = 0;
+        CREATE INDEX predictions_failed ON predictions (run_id) WHERE superseded = 0
+            AND status IN ('unreadable', 'failed');
         CREATE INDEX predictions_flag ON predictions (run_id, flag) WHERE superseded = 0;
         CREATE TABLE prediction_bodies (
             id INTEGER PRIMARY KEY REFERENCES predictions (id) ON DELETE CASCADE,
@@ -244,10 +245,10 @@ def m0002_queue_state_and_tallies(db: Database) -> None:
 
         CREATE INDEX images_queue ON images (queue_state, position);
         CREATE INDEX images_random ON images (queue_state, sha256);
-        CREATE INDEX predictions_uncertainty ON predictions (run_id, queue_state, uncertainty, image);
-        CREATE INDEX predictions_disagreement ON predictions (run_id, queue_state, disagreement, image);
-        CREATE INDEX predictions_look_alike ON predictions (run_id, queue_state, look_alike, image);
-        CREATE INDEX predictions_import ON predictions (run_id, queue_state, position, image);
+        CREATE INDEX predictions_uncertainty ON predictions (run_id, queue_state, uncertainty, position);
+        CREATE INDEX predictions_disagreement ON predictions (run_id, queue_state, disagreement, position);
+        CREATE INDEX predictions_look_alike ON predictions (run_id, queue_state, look_alike, position);
+        CREATE INDEX predictions_import ON predictions (run_id, queue_state, position);
         CREATE INDEX predictions_random ON predictions (run_id, queue_state, image);
 
         CREATE TABLE image_tally (

@@ -27,10 +27,12 @@ def save(db: sqlite3.Connection, run_id: int, predictions: Sequence[Prediction],
 
 
 def _save_one(db: sqlite3.Connection, run_id: int, prediction: Prediction, now: str) -> int:
-    image = db.execute(
-        "SELECT position, phash, queue_state FROM images WHERE sha256 = ?", (prediction.image,)
+    there = db.execute(
+        "SELECT i.position, i.phash, i.queue_state, p.id, p.complete FROM images i LEFT JOIN predictions p"
+        " ON p.image = i.sha256 AND p.run_id = ? AND p.superseded = 0 WHERE i.sha256 = ?",
+        (run_id, prediction.image),
     ).fetchone()
-    if image is None:
+    if there is None:
         images.get(db, prediction.image)  # raises the sentence
     margin = _NO_MARGIN if prediction.margin is None else prediction.margin
     row = {
@@ -42,28 +44,23 @@ def _save_one(db: sqlite3.Connection, run_id: int, prediction: Prediction, now: 
         "created_at": now,
         "uncertainty": margin,
         "disagreement": _disagreement(prediction) + margin,
-        "look_alike": f"{prediction.flag or 0:08d}:{image['phash']}",
+        "look_alike": f"{prediction.flag or 0:08d}:{there['phash']}",
         "complete": int(is_complete(prediction)),
     }
     body = to_json(prediction)
-    old = db.execute(
-        "SELECT id, complete FROM predictions WHERE run_id = ? AND image = ? AND superseded = 0",
-        (run_id, prediction.image),
-    ).fetchone()
-    if old is not None and not old["complete"]:
+    old = there["id"]
+    if old is not None and not there["complete"]:
         changes = ", ".join(f"{name} = :{name}" for name in row)
-        db.execute(f"UPDATE predictions SET {changes} WHERE id = :id", {**row, "id": old["id"]})
-        db.execute("UPDATE prediction_bodies SET body = ? WHERE id = ?", (body, old["id"]))
-        return int(old["id"])
+        db.execute(f"UPDATE predictions SET {changes} WHERE id = :id", {**row, "id": old})
+        db.execute("UPDATE prediction_bodies SET body = ? WHERE id = ?", (body, old))
+        return int(old)
     if old is not None:
-        db.execute(
-            f"UPDATE predictions SET superseded = 1, queue_state = {queue.SUPERSEDED} WHERE id = ?", (old["id"],)
-        )
+        db.execute(f"UPDATE predictions SET superseded = 1, queue_state = {queue.SUPERSEDED} WHERE id = ?", (old,))
     row |= {
         "run_id": run_id,
         "image": prediction.image,
-        "queue_state": image["queue_state"],
-        "position": image["position"],
+        "queue_state": there["queue_state"],
+        "position": there["position"],
     }
     names, marks = ", ".join(row), ", ".join(f":{name}" for name in row)
     new: int = db.execute(f"INSERT INTO predictions ({names}) VALUES ({marks}) RETURNING id", row).fetchone()[0]
