@@ -7,8 +7,10 @@ import pytest
 from fixtures_pipeline import embeddings, fit, pipeline, queries, support_set, without_map
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from core.settings import RECIPES
+from core.encoders import create_encoder
+from core.settings import RECIPES, PipelineSettings
 from core.types import Prediction
 
 
@@ -91,3 +93,21 @@ def test_an_image_of_zeros_adds_up_too():
     (prediction,) = p.predict(fitted, queries(1), zero)
     assert_adds_up(prediction)
     assert all(np.isfinite(s.probability) for s in prediction.scores)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_real_images_through_the_real_encoder_add_up(recipe, tmp_path_factory):
+    def picture(seed: int, tint: int) -> Image.Image:
+        small = np.random.default_rng(seed).integers(0, 128, (6, 8, 3), dtype=np.uint8)
+        small[..., tint] += 100
+        return Image.fromarray(small).resize((130, 90), Image.Resampling.BICUBIC)
+
+    folder = tmp_path_factory.getbasetemp() / "weights-for-contributions"
+    encoder = create_encoder("efficientnet-lite0", PipelineSettings(), 96, cache_dir=folder, threads=1)
+    labels = [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    p = pipeline(recipe)
+    fitted = fit(p, support_set(labels), encoder.embed_batch([picture(i, c) for i, c in enumerate(labels)]))
+    e = encoder.embed_batch([picture(50 + c, c) for c in range(3)], whole_map=True)
+    for prediction in p.predict(fitted, queries(3), e):
+        assert_adds_up(prediction)
+        assert prediction.contributions.whole == 0

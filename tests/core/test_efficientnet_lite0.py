@@ -82,7 +82,7 @@ def test_encoding_imports_no_torch(cache):
     code = (
         "import sys; from pathlib import Path; from PIL import Image\n"
         "from core.encoders import create_encoder; from core.settings import PipelineSettings\n"
-        f"e = create_encoder('efficientnet-lite0', PipelineSettings(), 224, cache_dir=Path({str(cache)!r}), threads=1)\n"
+        f"e = create_encoder('efficientnet-lite0', PipelineSettings(), 224, cache_dir=Path({str(cache)!r}))\n"
         "e.embed_batch([Image.new('RGB', (50, 40))])\n"
         "assert not {'torch', 'transformers'} & set(sys.modules)"
     )
