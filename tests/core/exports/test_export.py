@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import unicodedata
 
 import numpy as np
 import pytest
@@ -347,3 +348,9 @@ def test_folder_names_are_safe_and_told_apart_by_every_file_system(names):
         assert not set(folder) & set('/\\:*?"<>|\0\n\r\t') and folder[0] not in ".- " and folder[-1] not in ". "
         assert folder.split(".")[0].upper() not in {"CON", "PRN", "AUX", "NUL", "COM1", "LPT9"}
     assert len({f.casefold() for f in folders.values()} - {"labels.jsonl"}) == len(folders)
+
+
+def test_names_that_differ_in_case_or_in_the_form_of_an_accent_get_folders_apart():
+    folders = folder_names(["Good", "good", "GOOD", "\u00c4", "A\u0308", "ﬁn", "fin"])
+    assert folders["Good"] == "Good" and folders["good"].startswith("good~")
+    assert len({unicodedata.normalize("NFKD", folder).casefold() for folder in folders.values()}) == 7
