@@ -22,7 +22,7 @@ def brute_force(queries, support, k):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     ("q", "n", "d", "k"),
-    [(1, 1, 1, 1), (7, 50, 16, 3), (5, 2, 8, 3), (49, 500, 128, 64), (3, 200, 4, 17), (0, 9, 4, 2)],
+    [(1, 1, 1, 1), (7, 50, 16, 3), (5, 2, 8, 3), (49, 500, 128, 64), (3, 200, 4, 17), (0, 9, 4, 2), (49, 9001, 8, 3)],
 )
 def test_an_index_equals_brute_force(name, q, n, d, k):
     r = np.random.default_rng(q + n)
@@ -47,6 +47,17 @@ def test_an_index_searches_in_chunks_without_a_seam(name, monkeypatch):
         monkeypatch.setattr(module, "_CHUNK_CELLS", 100)
     for a, b in zip(whole, index.top_k(queries, support, 3), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+@pytest.mark.parametrize(("n", "k"), [(60, 3), (8192, 1), (9001, 16), (12_345, 3)])
+def test_of_equal_similarities_the_first_support_row_wins(n, k):
+    r = np.random.default_rng(n)
+    queries, support = (r.integers(-1, 2, (m, 4)).astype(np.float32) for m in (20, n))  # whole numbers: many are equal
+    similarities = queries @ support.T
+    expected = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
+    got, rows = create_index("numpy-exact").top_k(queries, support, k)
+    np.testing.assert_array_equal(rows, expected)
+    np.testing.assert_array_equal(got, np.take_along_axis(similarities, expected, axis=1))
 
 
 @pytest.mark.parametrize("name", NAMES)
