@@ -95,6 +95,14 @@ def a_text(text: str, what: str, longest: int = LONGEST_TEXT) -> str:
     return text
 
 
+def a_file_name(text: str, what: str) -> str:
+    """A name as the file system gave it, never refused for its characters: bytes that are no UTF-8 are written
+    out, since one odd name must not stop an import."""
+    if not isinstance(text, str):
+        raise InvalidInput(f"{what} must be text, not {_short(text)}.")
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")[:LONGEST_TEXT]
+
+
 def a_colour(text: str) -> str:
     """``#rrggbb`` in lower case."""
     colour = text.lower() if isinstance(text, str) else ""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from core.errors import NotFound
 from core.store import queue
-from core.store.checks import a_sha256, a_text, a_time, an_integer
+from core.store.checks import a_file_name, a_sha256, a_text, a_time, an_integer
 from core.types import ImageRecord
 
 _COLUMNS = "sha256, name, source, width, height, bytes, phash, imported_at"
@@ -27,8 +27,8 @@ def add(db: sqlite3.Connection, records: Sequence[ImageRecord]) -> int:
 def _row(record: ImageRecord) -> tuple[str | int, ...]:
     return (
         a_sha256(record.sha256),
-        a_text(record.name, "The image's name"),
-        a_text(record.source, "The image's source"),
+        a_file_name(record.name, "The image's name"),
+        a_file_name(record.source, "The image's source"),
         an_integer(record.width, "The image's width", 1),
         an_integer(record.height, "The image's height", 1),
         an_integer(record.bytes, "The image's size in bytes"),

@@ -127,7 +127,6 @@ def m0001_tables(db: Database) -> None:
         CREATE UNIQUE INDEX predictions_image ON predictions (image, run_id) WHERE superseded = 0;
         CREATE INDEX predictions_failed ON predictions (run_id) WHERE superseded = 0
             AND status IN ('unreadable', 'failed');
-        CREATE INDEX predictions_flag ON predictions (run_id, flag) WHERE superseded = 0;
         CREATE TABLE prediction_bodies (
             id INTEGER PRIMARY KEY REFERENCES predictions (id) ON DELETE CASCADE,
             body TEXT NOT NULL
@@ -249,6 +248,7 @@ def m0002_queue_state_and_tallies(db: Database) -> None:
         CREATE INDEX predictions_disagreement ON predictions (run_id, queue_state, disagreement, position);
         CREATE INDEX predictions_look_alike ON predictions (run_id, queue_state, look_alike, position);
         CREATE INDEX predictions_import ON predictions (run_id, queue_state, position);
+        CREATE INDEX predictions_flag ON predictions (run_id, flag, queue_state, position) WHERE superseded = 0;
         CREATE INDEX predictions_random ON predictions (run_id, queue_state, image);
 
         CREATE TABLE image_tally (

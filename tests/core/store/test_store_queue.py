@@ -241,6 +241,19 @@ def test_the_walk_of_every_order_follows_an_index_and_never_sorts_or_scans(store
     assert f"INDEX {index} " in plan(store, leases.predicted_sql(order))[0]
 
 
+def test_look_alikes_are_the_undecided_images_of_one_flag_in_order_of_import_without_sorting(store: Store) -> None:
+    images = add_images(store, 5)
+    run = start_run(store)
+    store.save_predictions(run, [prediction(images[n], 0.5, flag=1 + n % 2) for n in (4, 3, 2, 1, 0)])
+    store.decide(decision("accept", images[2], class_id=1))
+    asked: list[str] = []
+    with store._pool.read() as db:
+        db.set_trace_callback(asked.append)
+    assert store.open_images(run, 1) == [images[0], images[4]]
+    (sql,) = [text for text in asked if "predictions" in text]
+    assert [step for step in plan(store, sql) if "TEMP B-TREE" in step or step.startswith("SCAN")] == []
+
+
 def test_the_queue_and_the_counts_do_not_grow_with_what_is_labelled_already(store: Store) -> None:
     """Counted in steps of SQLite's machine, which no load of the computer changes."""
     images = add_images(store, 400)

@@ -30,6 +30,20 @@ def test_no_images_are_no_trouble(store: Store) -> None:
     assert store.add_images([]) == 0 and store.images() == [] and store.has_images([]) == set()
 
 
+@pytest.mark.parametrize(
+    ("name", "stored"),
+    [
+        ("caf\udce9.png", r"caf\udce9.png"),  # Latin-1 on disk, as Python hands it over
+        (" a\tb\n.png", " a\tb\n.png"),
+        ("a\0.png", r"a\0.png"),
+        ("<img src=x onerror=alert(1)>.png", "<img src=x onerror=alert(1)>.png"),
+    ],
+)
+def test_no_file_name_stops_an_import(store: Store, name: str, stored: str) -> None:
+    assert store.add_images([image(0, name=name), image(1)]) == 2
+    assert store.image(sha(0)).name == stored
+
+
 @pytest.mark.parametrize("bad", [{"sha256": "ABC"}, {"width": 0}, {"height": -1}, {"imported_at": "now"}])
 def test_an_image_that_cannot_be_is_refused_with_the_whole_batch(store: Store, bad: dict[str, object]) -> None:
     with pytest.raises(InvalidInput):
