@@ -53,6 +53,7 @@ def test_an_index_searches_in_chunks_without_a_seam(name, monkeypatch):
 def test_of_equal_similarities_the_first_support_row_wins(n, k):
     r = np.random.default_rng(n)
     queries, support = (r.integers(-1, 2, (m, 4)).astype(np.float32) for m in (20, n))  # whole numbers: many are equal
+    support[-min(n, 70)] *= 3  # a late row beats them all, and its neighbours must not overtake earlier equals
     similarities = queries @ support.T
     expected = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
     got, rows = create_index("numpy-exact").top_k(queries, support, k)
