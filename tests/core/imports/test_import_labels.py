@@ -246,7 +246,7 @@ NOTES = (
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     decisions=st.lists(
         st.tuples(
