@@ -16,6 +16,7 @@ _CLOSE = 0.1  # margin below which a person should not lean on the suggestion
 _NAMED = 2  # matches named for the flag; more makes a sentence that nobody reads
 _WEAK = 0.3  # cosine in the whitened space below which two patches are hardly alike
 _LONGEST_NAME = 60
+_NOT_ALIKE = (", which are not much alike", ", which is not much alike")  # several, one
 
 
 def create(settings: PipelineSettings) -> EvidenceReasoner:
@@ -79,8 +80,8 @@ def _matches(evidence: list[Evidence], request: ReasonRequest) -> str:
     described = _list([_describe(e, request) for e in evidence])
     weak = max(e.similarity for e in evidence) < _WEAK
     one = len(evidence) == 1
-    kind = "closest match is" if one else "closest matches are"
-    return f"The {kind} {described}{', which is not much alike' if weak else ''}."
+    kind = "strongest match is" if one else "strongest matches are"
+    return f"The {kind} {described}{_NOT_ALIKE[one] if weak else ''}."
 
 
 def _other_side(

@@ -147,7 +147,7 @@ def test_the_explanation_of_a_clear_case():
     assert answer.cited_evidence == (1, 2, 3)
     assert answer.explanation == (
         "class 0, 0.81 against 0.19 for class 1 (calibrated by leaving out each support image in turn). "
-        "The closest matches are E1 (upper left, 0.74 alike to s.png) and E2 (centre, 0.74 alike to s.png). "
+        "The strongest matches are E1 (upper left, 0.74 alike to s.png) and E2 (centre, 0.74 alike to s.png). "
         "For class 1 speaks most E3 (lower right, 0.74 alike to s.png). No vision-language model was used."
     )
 
