@@ -259,3 +259,24 @@ def test_an_archived_class_can_be_restored_with_its_images(board, classes, proje
     expect(tiles(board, defective)).to_have_count(4)
     confirmed(board)
     assert [len(v) for v in stored(project).values()] == [4, 4]
+
+
+@pytest.mark.browser
+def test_an_import_goes_on_when_its_page_is_left_and_is_reported_by_name_on_return(page, address, project):
+    page.goto(address.replace("/support", "/images"))
+    page.locator("input[type=file]").first.set_input_files(
+        [*files(500, 40), {"name": "torn.png", "mimeType": "image/png", "buffer": picture(600)[:2000]}]
+    )
+    page.get_by_role("button", name="Import 41 files").click()
+    page.get_by_role("link", name="Runs").click()
+    expect(page.get_by_role("heading", name="Runs")).to_be_visible()
+    page.get_by_role("link", name="Images").click()
+    expect(page.get_by_text("40 added")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("1 refused")).to_be_visible()
+    workbench = Workbench.open(project, create=False)
+    try:
+        names = {record.name for record in workbench.store.images()}
+    finally:
+        workbench.close()
+    assert {str(f["name"]) for f in files(500, 40)} <= names
+    assert "torn.png" not in names

@@ -169,8 +169,10 @@ function drawForm(board, section) {
     for (const s of swatches.querySelectorAll("button")) s.setAttribute("aria-checked", String(s.dataset.colour === value));
   };
   for (const value of board.data.palette) {
-    swatches.append(el("button", "rvg-pick", {
-      type: "button", role: "radio", "data-colour": value, style: `--rvg-class: ${value}`, "aria-label": `Colour ${value}`,
+    const owner = board.model.classes.find((c) => c.colour === value && c.id !== classId);
+    const title = owner ? `${value}, the colour of ${owner.name}` : value;
+    swatches.append(el("button", owner ? "rvg-pick rvg-taken" : "rvg-pick", {
+      type: "button", role: "radio", "data-colour": value, style: `--rvg-class: ${value}`, "aria-label": `Colour ${title}`, title,
       onclick: () => paint(value),
     }));
   }
