@@ -185,10 +185,11 @@ def check_demo(root: Path) -> DemoReport:
                 by_annotator.setdefault(label.annotator, {})[label.image] = names[label.class_id]
         run = store.current_run()
         suggested: dict[str, str] = {}
-        for query in known if run is not None else ():
-            found = store.prediction(run.id, query)
-            if found is not None and found[1].flag is not None:
-                suggested[query] = names[found[1].flag]
+        if run is not None:
+            for query in known:
+                found = store.prediction(run.id, query)
+                if found is not None and found[1].flag is not None:
+                    suggested[query] = names[found[1].flag]
     finally:
         workbench.close()
     labelled = {image for answers in by_annotator.values() for image in answers}
