@@ -6,16 +6,17 @@ import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core import contributions, evidence
 from core.errors import InvalidInput, NotReady
 from core.heatmap import fit_scales
 from core.indexes import create_index
 from core.ports import Index, Reasoner, ReasonRequest
-from core.scoring import FittedSupport, Scores, combine, fit_scores, leave_one_out, whole_of
+from core.scoring import FittedSupport, Scores, combine, fit_scores, joined, leave_one_out, whole_of
 from core.scoring_basis import Basis
 from core.scoring_patch import Matches
-from core.settings import PipelineSettings
+from core.settings import RECIPES, PipelineSettings
 from core.types import (
     Answer,
     ClassScore,
@@ -107,20 +108,19 @@ class Pipeline:
     def score_only(self, fitted: FittedSupport, embeddings: Embeddings, *, recipe: str | None = None) -> Scores:
         """(n, C) scores of many queries, columns as ``fitted.class_ids``; no evidence, no explanation."""
         recipe = recipe or self.settings.recipe
-        parts = [
-            self._score(fitted, embeddings[start : start + _CHUNK], recipe)[0]
-            for start in range(0, len(embeddings), _CHUNK)
-        ]
-        if not parts:
-            empty = np.zeros((0, len(fitted.classes)))
-            return Scores(empty, empty, None, None)
-        patch, whole = [p.patch for p in parts], [p.whole for p in parts]
-        return Scores(
-            np.concatenate([p.logits for p in parts]),
-            np.concatenate([p.probabilities for p in parts]),
-            None if patch[0] is None else np.concatenate([p for p in patch if p is not None]),
-            None if whole[0] is None else np.concatenate([w for w in whole if w is not None]),
-        )
+        return self._scored(fitted, embeddings, (recipe,))[recipe]
+
+    def score_recipes(self, fitted: FittedSupport, embeddings: Embeddings) -> dict[str, Scores]:
+        """Every recipe's scores of many queries, for a comparison: matched once, weighed four ways."""
+        return self._scored(fitted, embeddings, RECIPES)
+
+    def _scored(self, fitted: FittedSupport, embeddings: Embeddings, recipes: Sequence[str]) -> dict[str, Scores]:
+        parts: dict[str, list[Scores]] = {recipe: [] for recipe in recipes}
+        for start in range(0, len(embeddings), _CHUNK):
+            matches, ridge = self._halves(fitted, embeddings[start : start + _CHUNK])
+            for recipe in recipes:
+                parts[recipe].append(combine(recipe, fitted.temperatures, matches, ridge))
+        return {recipe: joined(found, len(fitted.classes)) for recipe, found in parts.items()}
 
     def predict(self, fitted: FittedSupport, queries: Sequence[QueryImage], embeddings: Embeddings) -> list[Prediction]:
         """One Prediction a query, in order; ``embeddings[i]`` belongs to ``queries[i]``.
@@ -134,7 +134,8 @@ class Pipeline:
         for start in range(0, len(queries), _CHUNK):
             part = embeddings[start : start + _CHUNK]
             clock = time.perf_counter()
-            scores, matches = self._score(fitted, part, self.settings.recipe)
+            matches, ridge = self._halves(fitted, part)
+            scores = combine(self.settings.recipe, fitted.temperatures, matches, ridge)
             ms = (time.perf_counter() - clock) * 1000 / len(part)
             for row, query in enumerate(queries[start : start + _CHUNK]):
                 one = Matches(matches.similarities[row : row + 1], matches.rows[row : row + 1])
@@ -142,13 +143,10 @@ class Pipeline:
                 predictions.append(self._predict(fitted, query, part[row : row + 1], one, rows, ms))
         return predictions
 
-    def _score(self, fitted: FittedSupport, part: Embeddings, recipe: str) -> tuple[Scores, Matches]:
-        # The whole recipe needs no matches for its score, but its evidence does.
+    def _halves(self, fitted: FittedSupport, part: Embeddings) -> tuple[Matches, NDArray[np.float64]]:
+        """The matches, which evidence needs under every recipe, and the ridge's outputs (n, C)."""
         matches = fitted.patch.match(project(fitted.basis, part.patches))
-        ridge = None
-        if recipe in ("ensemble", "whole"):
-            ridge = fitted.whole.scores(fitted.basis.centre(whole_of(part))[0])
-        return combine(recipe, fitted.temperatures, matches, ridge), matches
+        return matches, fitted.whole.scores(fitted.basis.centre(whole_of(part))[0])
 
     def _predict(
         self,

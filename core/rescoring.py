@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.pipeline import Pipeline, project
-from core.scoring import FittedSupport, Scores, combine, whole_of
+from core.scoring import FittedSupport, Scores, combine, joined, whole_of
 from core.scoring_patch import Matches
 from core.types import Embeddings, Float32
 
@@ -92,21 +92,7 @@ class Rescorer:
     def scores(self, *, recipe: str | None = None) -> Scores:
         """Scores (n, C) of every query as things stand, columns as the fitted support's ``class_ids``."""
         recipe = recipe or self._pipeline.settings.recipe
-        parts = [self._scores(block, recipe) for block in self._blocks]
-        if not parts:
-            empty = np.zeros((0, len(self._fitted.classes)))
-            return Scores(empty, empty, None, None)
-
-        def joined(name: str) -> NDArray[np.float64] | None:
-            values = [getattr(part, name) for part in parts]
-            return None if values[0] is None else np.concatenate(values)
-
-        return Scores(
-            np.concatenate([p.logits for p in parts]),
-            np.concatenate([p.probabilities for p in parts]),
-            joined("patch"),
-            joined("whole"),
-        )
+        return joined([self._scores(block, recipe) for block in self._blocks], len(self._fitted.classes))
 
     # ------------------------------------------------------------------ parts
     def _block(self, part: Embeddings) -> _Block:

@@ -7,7 +7,7 @@ vote      z_c = log softmax(votes / T_v)_c / T₃     the baseline: k nearest pa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -100,6 +100,21 @@ def combine(recipe: str, t: Temperatures, matches: Matches | None, ridge: Float6
         raise ValueError(f"recipe {recipe!r} lacks the half that it is made of")
     logits = z / t.of(recipe)
     return Scores(logits, np.exp(log_softmax(logits)), patch, whole)
+
+
+def joined(parts: Sequence[Scores], classes: int) -> Scores:
+    """The scores of parts of a queue as those of the whole; no parts give (0, classes)."""
+    if not parts:
+        empty = np.zeros((0, classes))
+        return Scores(empty, empty, None, None)
+    patch = [part.patch for part in parts if part.patch is not None]
+    whole = [part.whole for part in parts if part.whole is not None]
+    return Scores(
+        np.concatenate([part.logits for part in parts]),
+        np.concatenate([part.probabilities for part in parts]),
+        np.concatenate(patch) if patch else None,
+        np.concatenate(whole) if whole else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,20 +100,19 @@ def evaluate(images: LabelledImages, settings: PipelineSettings, *, shots: int, 
     smallest = int(np.bincount(y, minlength=len(images.classes)).min())
     if smallest <= shots:
         raise NotFound(f"The smallest class has {smallest} images; {shots} shots need at least {shots + 1}.")
+    pipeline = Pipeline(create_reasoner("evidence", settings), settings)
     found: dict[str, list[tuple[float, float, float]]] = {recipe: [] for recipe in RECIPES}
     for seed in range(seeds):
         chosen = _choose(y, shots, seed)
         rest = np.setdiff1d(np.arange(len(y)), chosen)
-        for recipe in RECIPES:
-            pipeline = Pipeline(create_reasoner("evidence", settings), replace(settings, recipe=recipe))
-            fitted = pipeline.fit(
-                _support_set(chosen, y, images.classes),
-                support[chosen],
-                support_sizes={_key(i): (1, 1) for i in chosen},
-                support_names={},
-                encoder_id="",
-            )
-            scores = pipeline.score_only(fitted, queries[rest])
+        fitted = pipeline.fit(
+            _support_set(chosen, y, images.classes),
+            support[chosen],
+            support_sizes={_key(i): (1, 1) for i in chosen},
+            support_names={},
+            encoder_id="",
+        )
+        for recipe, scores in pipeline.score_recipes(fitted, queries[rest]).items():
             found[recipe].append(
                 (
                     balanced_accuracy(scores.logits.argmax(axis=1), y[rest]),
