@@ -54,7 +54,8 @@ def scores_figure(prediction: Prediction, classes: Sequence[ClassRecord], colour
             name="together, calibrated",
             marker_color=[kinds[s.class_id].colour if s.class_id in kinds else colours.quiet for s in scores],
             text=[f"{s.probability:.3f}" for s in scores],
-            textposition="auto",
+            textposition="inside",
+            insidetextanchor="start",
             hovertemplate="%{y}: %{x:.4f}<extra></extra>",
             showlegend=False,
         )
@@ -112,6 +113,10 @@ def support_figure(detail: Detail, flag: str, against: str, colours: Tokens, pai
     figure.update_layout(
         template=template(colours), title_text="Share of each support image", height=max(220, 90 + 22 * len(rows))
     )
+    widest = max((abs(part) for _, part, _ in rows), default=1.0) or 1.0
+    low, high = (min((p for _, p, _ in rows), default=0.0), max((p for _, p, _ in rows), default=0.0))
+    margin = 0.18 * widest  # room for the percentages
+    figure.update_xaxes(range=[min(low, 0.0) - margin, max(high, 0.0) + margin])
     figure.update_xaxes(title_text=f"supports {short(against, 20)} ← contribution → supports {short(flag, 20)}")
     return figure
 
@@ -123,6 +128,7 @@ def heatmap_figure(
     rows, columns = parts.grid
     width, height = detail.image.width, detail.image.height
     values = [list(parts.values[r * columns : (r + 1) * columns]) for r in range(rows)]
+    bar_title = {"text": "contribution", "side": "right", "font": {"size": 12}}
     figure = go.Figure(
         go.Heatmap(
             z=values,
@@ -132,7 +138,7 @@ def heatmap_figure(
             zmax=scale,
             zsmooth="best",
             colorscale=diverging(pair, 0.75),
-            colorbar={"thickness": 10, "outlinewidth": 0, "title": {"text": "contribution", "side": "right"}},
+            colorbar={"thickness": 10, "outlinewidth": 0, "title": bar_title},
             hovertemplate="contribution %{z:+.4f}<extra></extra>",
         )
     )

@@ -34,8 +34,15 @@ PAGE = """<!doctype html><meta charset=utf-8><title>harness</title>
 <script type=module>
 import mount from "/bundle.js";
 window.__details = [];
+const host = document.getElementById("host");
+const skeleton = host.innerHTML;
+window.__anotherPageAndBack = () => {{
+  window.__unmount();
+  host.innerHTML = skeleton;
+  window.__unmount = window.__mount();
+}};
 const data = {{annotator: {annotator!r}, project: "harness", order: null, prefetch: 30, api_base: "/api"}};
-window.__mount = () => mount({{parentElement: document.getElementById("host"), data,
+window.__mount = () => mount({{parentElement: host, data,
   setTriggerValue: (name, value) => window.__details.push([name, value]), setStateValue() {{}}}});
 window.__unmount = window.__mount();
 </script>"""

@@ -18,6 +18,7 @@ export class Bulk {
     this.kind = kind;
     this.items = items;
     const grid = make("div", "rv-grid");
+    grid.style.setProperty("--rv-tile", items.length <= 8 ? "190px" : items.length <= 15 ? "150px" : "108px");
     grid.style.setProperty("--rv-class", safeColour(kind.colour));
     this.tiles = items.map((item) => this.#tile(item));
     grid.append(...this.tiles.map((tile) => tile.node));

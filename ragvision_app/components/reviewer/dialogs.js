@@ -39,6 +39,7 @@ export class Dialogs {
     box.setAttribute("aria-label", title);
     this.node.replaceChildren(box);
     this.node.hidden = false;
+    this.node.dataset.open = name;
     this.open = name;
     return box;
   }

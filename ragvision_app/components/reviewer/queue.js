@@ -3,6 +3,7 @@ import { Away } from "./api.js";
 
 const LOW_SHARE = 0.75; // ask for more when this share of what we hold is left
 const HURRY = 2.5; // hold this many times as much while keys come several a second
+const MOST_HAVE = 1000; // the API takes no more; the rest is filtered out here
 const REST_MS = 4000; // after the server had fewer than asked for
 
 export class Queue {
@@ -16,7 +17,8 @@ export class Queue {
     this.decided = new Map(); // image -> when it was decided here (performance.now)
     this.restUntil = 0;
     this.exhausted = false;
-    this.away = null;
+    this.away = null; // the sentence of the last failure, or null
+    this.refused = false; // whether the server was there and said no
     this.answered = false;
     this.busy = false;
   }
@@ -45,14 +47,15 @@ export class Queue {
         annotator: this.annotator,
         limit,
         order: this.order,
-        have: [...new Set(have)],
+        have: [...new Set(have)].slice(0, MOST_HAVE),
       });
-      const known = new Set(this.ahead.map((item) => item.id));
+      const known = new Set([...this.ahead.map((item) => item.id), ...unsentImages]);
       const fresh = answer.items.filter((item) => !known.has(item.id) && !((this.decided.get(item.id) ?? 0) > asked));
       this.ahead.push(...fresh);
       this.exhausted = answer.items.length < limit;
       this.restUntil = this.exhausted ? performance.now() + REST_MS : 0;
       this.away = null;
+      this.refused = false;
       this.answered = true;
       return answer;
     } catch (error) {

@@ -5,7 +5,7 @@ import { meaningOf } from "./keys.js";
 import { Panel } from "./panel.js";
 import { Session } from "./session.js";
 import { Stage } from "./stage.js";
-import { make, plural } from "./dom.js";
+import { make, plural, safeColour } from "./dom.js";
 
 const sessions = new Map(); // project + annotator -> Session: survives reruns and other pages
 const views = new WeakMap(); // root element -> View
@@ -102,7 +102,10 @@ class View {
     this.banner("");
     const { queue, outbox, run, progress, classes, problem } = this.session;
     const unsent = outbox.unsent.length;
-    if (queue.away || (problem && !classes.length)) {
+    if (queue.refused) {
+      this.state("refused");
+      this.message("The server gives no images", queue.away, []);
+    } else if (queue.away || (problem && !classes.length)) {
       const safe = unsent ? ` Your ${plural(unsent, "unsent decision")} ${unsent === 1 ? "is" : "are"} kept in this browser and will be sent.` : "";
       this.state("away");
       this.message("The server does not answer", `Every image that was loaded ahead is done.${safe} Labelling goes on by itself when the server is back.`, [
@@ -141,8 +144,23 @@ class View {
     this.panel.showProgress(session.progress, session.pace);
     this.panel.showSaved({ unsent, rejected: outbox.rejected.length, away: outbox.away ?? queue.away, volatile: outbox.volatile });
     this.panel.showRun(session.run);
+    this.#showLast(session);
     if (!session.current) this.showNothing();
     else this.#hint(session);
+  }
+
+  // What was confirmed last, solid where a suggestion is dashed; a click takes it back.
+  #showLast({ history, recent }) {
+    const last = history.entries.at(-1);
+    const node = this.part("last");
+    node.hidden = !last;
+    if (!last || node.dataset.event === last.event_id) return;
+    const kind = this.panel.classes.get(last.class_id);
+    const what = last.kind === "skip" ? "Skipped" : last.kind === "unsure" ? "Unsure" : (kind?.name ?? "Labelled");
+    node.dataset.event = last.event_id;
+    node.style.setProperty("--rv-class", kind ? safeColour(kind.colour) : "#888888");
+    this.part("last-what").textContent = last.group ? `${what}, ${history.last().length} images` : what;
+    this.part("last-name").textContent = recent.get(last.image)?.name ?? "";
   }
 
   showDecoded({ queue, pictures }) {
@@ -354,14 +372,18 @@ class View {
   #scrollToDetails() {
     const find = () => document.querySelector(".st-key-rv_details");
     const before = find()?.textContent;
+    const grows = new ResizeObserver(([entry]) => entry.target.scrollIntoView({ behavior: "smooth", block: "start" }));
     const watch = new MutationObserver(() => {
       const panel = find();
       if (!panel || panel.textContent === before) return;
       watch.disconnect();
-      panel.scrollIntoView({ behavior: "smooth", block: "start" });
+      grows.observe(panel); // the charts come one by one
     });
     watch.observe(document.body, { childList: true, subtree: true });
-    setTimeout(() => watch.disconnect(), 5000);
+    const stop = () => [watch, grows].forEach((each) => each.disconnect());
+    setTimeout(stop, 5000);
+    window.addEventListener("wheel", stop, { once: true, passive: true });
+    document.addEventListener("keydown", stop, { once: true });
   }
 
   #openNote(item) {

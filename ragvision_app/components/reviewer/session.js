@@ -92,7 +92,8 @@ export class Session {
 
   // ------------------------------------------------------------------ the queue
   async fill(refresh = false) {
-    const limit = refresh && !this.queue.busy ? Math.max(1, this.queue.wanted ?? 1) : this.queue.wanted;
+    const room = this.queue.ahead.length < this.queue.hold + 10; // asking for the state of the run brings an item
+    const limit = refresh && room ? Math.max(1, this.queue.wanted ?? 1) : this.queue.wanted;
     const unsent = this.outbox.unsent.map((decision) => decision.image);
     const answer = await this.queue.fill(this.current, unsent, { limit });
     if (answer) {
@@ -392,20 +393,21 @@ export class Session {
     if (!this.classes.length || this.problem) await this.loadClasses();
     if (!this.queue.away && this.queue.dropExpired()) this.queue.wakeUp();
     const working = ["loading", "computing"].includes(this.run?.state);
+    const lacking = [this.current, ...this.queue.ahead].some((item) => item && ["none", "pending"].includes(item.suggestion.state));
     if (!this.current || this.queue.wanted !== null) await this.fill();
-    else if (working && this.ticks % 2 === 0) await this.fill(true);
-    await this.refreshPending();
+    else if (working ? this.ticks % 2 === 0 : lacking && this.ticks % 5 === 0) await this.fill(true);
+    await this.refreshPending(working || this.ticks % 5 === 0);
     this.changed();
   }
 
   // Suggestions that were not computed, or have been computed again, when the items were fetched.
-  async refreshPending() {
+  async refreshPending(all) {
     if (this.refreshing) return;
     const items = [...(this.current ? [this.current] : []), ...this.queue.ahead].slice(0, REFRESH_AHEAD);
+    const outdated = ({ state, support_version: version }) =>
+      state === "shown" && this.run?.support_version && version !== this.run.support_version;
     const old = ({ suggestion }) =>
-      ["pending", "none"].includes(suggestion.state) ||
-      suggestion.stale ||
-      (suggestion.state === "shown" && this.run?.support_version && suggestion.support_version !== this.run.support_version);
+      suggestion.state === "pending" || (all && (suggestion.state === "none" || suggestion.stale || outdated(suggestion)));
     this.refreshing = true;
     try {
       for (const item of items.filter(old).slice(0, 4)) await this.refresh(item);
@@ -423,7 +425,7 @@ export class Session {
     if (!arrived) return;
     if (item !== this.current) {
       const at = this.queue.ahead.indexOf(item);
-      if (at >= 0) this.queue.ahead[at] = { ...item, ...news, version: Math.max(item.version ?? 0, news.version ?? 0) };
+      if (at >= 0) this.queue.ahead[at] = { ...item, ...news, lease: item.lease, version: Math.max(item.version ?? 0, news.version ?? 0) };
       this.prepareSoon();
       return;
     }
