@@ -54,7 +54,7 @@ setup: $(BASE) ## only the environment, .venv
 
 # --------------------------------------------------------------------------- use
 run: $(if $(IMAGES)$(PROJECT),$(BASE),$(DEMO)) ## the workbench
-	@$(PY) -m ragvision_app run --host "$(HOST)" --port "$(PORT)" $(WHICH)
+	@exec $(PY) -m ragvision_app run --host "$(HOST)" --port "$(PORT)" $(WHICH)
 
 demo-check: $(DEMO) ## the demo's labels and suggestions against the truth that the project never saw
 	@$(PY) -m ragvision_app demo-check
