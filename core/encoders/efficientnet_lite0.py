@@ -156,6 +156,9 @@ def _session(weights: str, digest: str, cache_dir: str, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    # Idle threads that spin take the processor from scoring and from the pages (measured on a busy machine
+    # of two cores: half the processor time and two thirds of the wall time without).
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     model = _exported(Path(weights), digest, Path(cache_dir))
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
