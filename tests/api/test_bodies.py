@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from api_fakes import FakeWorkbench, assert_failure
 from fastapi.testclient import TestClient
+
+from ragvision_app.body import GuardBodies
 
 Body = Callable[..., dict[str, Any]]
 
@@ -56,17 +59,57 @@ def test_a_big_body_is_refused_by_its_declared_length(client: TestClient) -> Non
     assert_failure(answer, 413, "body_too_large", "1,000,000")
 
 
-def test_a_big_body_without_a_length_is_not_read_to_its_end(client: TestClient) -> None:
-    read = 0
+def reads_of(headers: list[tuple[bytes, bytes]], parts: int) -> tuple[int, list[dict[str, Any]]]:
+    """How often the guard read of a body of ``parts`` times 100 kB, and what it answered."""
+    reads, sent = 0, []
 
-    def endless() -> Iterator[bytes]:
-        nonlocal read
-        for _ in range(100):
-            read += 1
-            yield b" " * 100_000
+    async def receive() -> dict[str, Any]:
+        nonlocal reads
+        reads += 1
+        return {"type": "http.request", "body": b" " * 100_000, "more_body": reads < parts}
 
-    answer = client.post("/decisions", content=endless(), headers={"Content-Type": "application/json"})
-    assert_failure(answer, 413, "body_too_large")
+    async def send(message: Any) -> None:
+        sent.append(dict(message))
+
+    async def never(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("a refused body must not reach the routes")
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/",
+        "headers": [(b"content-type", b"application/json"), *headers],
+    }
+    asyncio.run(GuardBodies(never)(scope, receive, send))
+    return reads, sent
+
+
+def test_a_declared_length_over_the_cap_is_refused_unread() -> None:
+    reads, sent = reads_of([(b"content-length", b"10000000")], parts=100)
+    assert (reads, sent[0]["status"]) == (0, 413)
+
+
+@pytest.mark.parametrize(
+    "length", [[], [(b"content-length", b"5")], [(b"content-length", b"-1")], [(b"content-length", b"x")]]
+)
+def test_a_big_body_that_does_not_say_so_is_not_read_to_its_end(length: list[tuple[bytes, bytes]]) -> None:
+    reads, sent = reads_of(length, parts=100)
+    assert (reads, sent[0]["status"]) == (11, 413)
+    assert (b"connection", b"close") in sent[0]["headers"]
+
+
+def test_a_client_that_leaves_half_way_is_not_answered() -> None:
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"content-type", b"application/json")]}
+    asyncio.run(GuardBodies(send)(scope, receive, send))  # type: ignore[arg-type]
+    assert sent == []
 
 
 def test_a_body_just_under_the_cap_is_read(client: TestClient) -> None:

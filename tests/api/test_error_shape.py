@@ -104,7 +104,7 @@ def test_a_body_that_is_no_request_is_refused(client: TestClient, body: bytes) -
 
 
 @pytest.mark.parametrize(
-    "change", [{"limit": 0}, {"limit": 201}, {"order": "best"}, {"have": ["x"]}, {"have": [SHA] * 1001}]
+    "change", [{"limit": 0}, {"limit": 201}, {"order": "best"}, {"lmit": 3}, {"have": ["x"]}, {"have": [SHA] * 1001}]
 )
 def test_a_queue_request_out_of_bounds_is_refused(client: TestClient, change: dict[str, Any]) -> None:
     assert_failure(client.post("/queue", json={"annotator": "ada"} | change), 422, "invalid_input", *list(change)[:1])

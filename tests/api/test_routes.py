@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -62,6 +63,12 @@ def test_a_suggestion_that_is_not_shown_gives_nothing_away(client: TestClient, f
         assert suggestion["reason"]
         hidden = {"flag", "runner_up", "margin", "scores", "heatmap", "evidence", "explanation", "cited"}
         assert not any(suggestion[name] for name in hidden)
+
+
+def test_a_withheld_prediction_does_not_leave_the_server_even_if_the_core_hands_it_over() -> None:
+    withheld = replace(SUGGESTIONS["shown"], state="withheld", reason="Withheld on purpose.")
+    answer = schemas.suggestion_json(withheld)
+    assert answer == schemas.suggestion_json(SUGGESTIONS["withheld"])
 
 
 def test_an_item_that_the_client_has_is_not_sent_again(client: TestClient) -> None:
