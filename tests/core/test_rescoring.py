@@ -46,6 +46,29 @@ def test_rescoring_after_any_changes_equals_scoring_from_nothing(moves, recipe, 
         np.testing.assert_allclose(got.probabilities, anew.probabilities, atol=1e-5)
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_long_history_of_coming_and_going_leaves_no_error_behind(seed):
+    """What fell out of a full list must not be forgotten when the list later runs short."""
+    p = pipeline("patch", k_retrieval=1)
+    labels = [0] * 12 + [1, 1]
+    pool, queue = embeddings(seed, labels, grid=(1, 1)), embeddings(2, [0, 1] * 20, grid=(1, 1))
+    members = {i: labels[i] for i in (0, 1, 2, 3, 12, 13)}
+    first = fitted_with(p, pool, members)
+    rescorer = Rescorer(p, first, [queue])
+    random = np.random.default_rng(seed)
+    for wave in range(5):
+        target = random.permutation(12)[: 10 if wave % 2 == 0 else 2]  # fills the lists, then empties them
+        for image in random.permutation(12):
+            if image in target and image not in members:
+                members[int(image)] = 0
+            elif image not in target and image in members and len(members) > 3:
+                del members[int(image)]
+            else:
+                continue
+            now = fitted_with(p, pool, members, basis=first.basis)
+            np.testing.assert_allclose(rescorer.update(now).logits, p.score_only(now, queue).logits, atol=1e-5)
+
+
 def test_only_patches_that_fell_short_are_matched_again():
     p = pipeline(k_retrieval=2)
     labels = [c for c in (0, 1) for _ in range(8)]
