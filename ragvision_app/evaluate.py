@@ -26,12 +26,15 @@ from core.calibration import balanced_accuracy
 from core.encoders import create_encoder
 from core.errors import ImageError, NotFound, RagVisionError
 from core.images import FORMATS, decode
+from core.indexes import create_index
 from core.pipeline import Pipeline
 from core.reasoners import create_reasoner
+from core.scoring_patch import PatchHalf
 from core.settings import RECIPES, PipelineSettings
 from core.types import ClassRecord, Embeddings, SupportSet
 
 _BATCH = 8
+_CHUNK = 32  # queries scored at once by the baselines
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,12 +50,15 @@ class LabelledImages:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One recipe over all seeds: balanced accuracy, log loss and the support set's own estimate, a seed each."""
+    """One recipe over all seeds: balanced accuracy, log loss and the support set's own estimate, a seed each.
+
+    Baselines that give no probabilities have neither of the last two.
+    """
 
     recipe: str
     accuracy: tuple[float, ...]
-    log_loss: tuple[float, ...]
-    estimate: tuple[float, ...]
+    log_loss: tuple[float, ...] = ()
+    estimate: tuple[float, ...] = ()
 
 
 def elpv() -> LabelledImages:
@@ -89,8 +95,13 @@ def folder(root: Path) -> LabelledImages:
     return LabelledImages(root.name, files, np.array(y, np.int64), [p.name for p in classes], "")
 
 
-def evaluate(images: LabelledImages, settings: PipelineSettings, *, shots: int, seeds: int) -> list[Result]:
-    """Every recipe on ``seeds`` random choices of ``shots`` support images a class (the same for all recipes)."""
+def evaluate(
+    images: LabelledImages, settings: PipelineSettings, *, shots: int, seeds: int, baselines: bool = False
+) -> list[Result]:
+    """Every recipe on ``seeds`` random choices of ``shots`` support images a class (the same for all recipes).
+
+    ``baselines`` adds two ways of scoring the k nearest patches by plain cosine, which the recipes improve on.
+    """
     queries, y, skipped = _embed(images, settings, settings.input_resolution)
     support = queries if settings.support_res == settings.input_resolution else None
     if support is None:
@@ -102,6 +113,7 @@ def evaluate(images: LabelledImages, settings: PipelineSettings, *, shots: int, 
         raise NotFound(f"The smallest class has {smallest} images; {shots} shots need at least {shots + 1}.")
     pipeline = Pipeline(create_reasoner("evidence", settings), settings)
     found: dict[str, list[tuple[float, float, float]]] = {recipe: [] for recipe in RECIPES}
+    plain: dict[str, list[float]] = {}
     for seed in range(seeds):
         chosen = _choose(y, shots, seed)
         rest = np.setdiff1d(np.arange(len(y)), chosen)
@@ -120,10 +132,39 @@ def evaluate(images: LabelledImages, settings: PipelineSettings, *, shots: int, 
                     fitted.leave_one_out[recipe].balanced_accuracy,
                 )
             )
+        if baselines:
+            for name, scored in _baselines(support, queries, chosen, rest, y, fitted.patch.k).items():
+                plain.setdefault(name, []).append(balanced_accuracy(scored.argmax(axis=1), y[rest]))
     return [
         Result(recipe, *(tuple(float(v) for v in column) for column in zip(*rows, strict=True)))
         for recipe, rows in found.items()
-    ]
+    ] + [Result(name, tuple(rows)) for name, rows in plain.items()]
+
+
+def _baselines(
+    support: Embeddings,
+    queries: Embeddings,
+    chosen: NDArray[np.int64],
+    rest: NDArray[np.int64],
+    y: NDArray[np.int64],
+    k: int,
+) -> dict[str, NDArray[np.float64]]:
+    """Name → scores (n, C) of the k nearest patches of all classes, embeddings as the encoder gives them."""
+    counts = np.bincount(y[chosen])
+    flat = support.patches[chosen].reshape(len(chosen), -1, support.patches.shape[-1])
+    half = PatchHalf(flat, tuple(int(s) for s in np.r_[0, np.cumsum(counts)]), k, create_index("numpy-exact"))
+    votes, means = [], []
+    for start in range(0, len(rest), _CHUNK):
+        part = queries.patches[rest[start : start + _CHUNK]]
+        matches = half.match(part.reshape(len(part), -1, part.shape[-1]))
+        hits = matches.votes()
+        votes.append(matches.vote_scores())
+        total = np.where(hits, matches.similarities, 0).sum(axis=(1, 3), dtype=np.float64)
+        means.append(total / np.maximum(1, hits.sum(axis=(1, 3))))
+    return {
+        "vote by plain cosine": np.concatenate(votes),
+        "mean similarity of what was retrieved": np.concatenate(means),
+    }
 
 
 def table(images: LabelledImages, results: list[Result], *, shots: int, seeds: int, command: str) -> str:
@@ -141,10 +182,8 @@ def table(images: LabelledImages, results: list[Result], *, shots: int, seeds: i
     ]
     for r in results:
         a = np.array(r.accuracy)
-        lines.append(
-            f"| {r.recipe} | {a.mean():.3f} ± {a.std():.3f} | {a.min():.3f} … {a.max():.3f} "
-            f"| {np.mean(r.log_loss):.3f} | {np.mean(r.estimate):.3f} |"
-        )
+        more = f"{np.mean(r.log_loss):.3f} | {np.mean(r.estimate):.3f}" if r.log_loss else "– | –"
+        lines.append(f"| {r.recipe} | {a.mean():.3f} ± {a.std():.3f} | {a.min():.3f} … {a.max():.3f} | {more} |")
     return "\n".join(lines)
 
 
@@ -154,6 +193,7 @@ def main(
     seeds: Annotated[int, typer.Option(min=1, help="random choices of the support images")] = 5,
     resolution: Annotated[int, typer.Option(help="side to which images are resized, pixels")] = 224,
     encoder: Annotated[str, typer.Option(help="name of the encoder")] = "efficientnet-lite0",
+    baselines: Annotated[bool, typer.Option("--baselines", help="two plainer ways of scoring as well")] = False,
 ) -> None:
     """Accuracy of every recipe on labelled images, as a Markdown table."""
     try:
@@ -161,7 +201,7 @@ def main(
         images = known[dataset]() if dataset in known else folder(Path(dataset))
         settings = PipelineSettings(encoder=encoder, input_resolution=resolution, support_res=resolution)
         started = time.perf_counter()
-        results = evaluate(images, settings, shots=shots, seeds=seeds)
+        results = evaluate(images, settings, shots=shots, seeds=seeds, baselines=baselines)
     except RagVisionError as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(1) from error
@@ -170,6 +210,8 @@ def main(
         command += f" --resolution {resolution}"
     if encoder != "efficientnet-lite0":
         command += f" --encoder {encoder}"
+    if baselines:
+        command += " --baselines"
     print(table(images, results, shots=shots, seeds=seeds, command=command))
     print(f"{time.perf_counter() - started:.0f} s", file=sys.stderr)
 

@@ -46,6 +46,14 @@ def test_the_table_names_the_command_and_every_recipe(images):
     assert "--shots 2 --seeds 1 --resolution 64" in result.output
 
 
+def test_baselines_are_scored_beside_the_recipes_when_asked_for(images):
+    settings = PipelineSettings(input_resolution=64, support_res=64)
+    results = evaluate(folder(images), settings, shots=2, seeds=1, baselines=True)
+    named = {r.recipe: r.accuracy[0] for r in results}
+    assert len(named) == len(RECIPES) + 2
+    assert named["vote by plain cosine"] == 1.0
+
+
 def test_a_file_that_is_no_image_is_left_out_by_name(images, tmp_path):
     import shutil
 
