@@ -170,6 +170,20 @@ def test_keys_move_and_remove_without_a_mouse_and_none_of_a_quick_series_is_lost
 
 
 @pytest.mark.browser
+def test_four_moves_within_one_millisecond_are_all_stored(board, classes, project):
+    functional, defective = classes
+    section(board, functional).evaluate(
+        """node => {
+            for (const tile of [...node.querySelectorAll(".rvg-tile")])
+                tile.dispatchEvent(new KeyboardEvent("keydown", { key: "2", bubbles: true }));
+        }"""
+    )
+    confirmed(board)
+    assert [len(v) for v in stored(project).values()] == [0, 8]
+    expect(tiles(board, defective)).to_have_count(8)
+
+
+@pytest.mark.browser
 def test_several_images_are_selected_and_moved_by_button_as_on_a_touch_screen(board, classes, project):
     functional, defective = classes
     tiles(board, functional).nth(0).click()
@@ -268,6 +282,8 @@ def test_an_import_goes_on_when_its_page_is_left_and_is_reported_by_name_on_retu
         [*files(500, 40), {"name": "torn.png", "mimeType": "image/png", "buffer": picture(600)[:2000]}]
     )
     page.get_by_role("button", name="Import 41 files").click()
+    begun = page.get_by_text("This goes on when you leave the page").or_(page.get_by_text("40 added"))
+    expect(begun).to_be_visible(timeout=20_000)  # Streamlit drops a click that it has not yet sent
     page.get_by_role("link", name="Runs").click()
     expect(page.get_by_role("heading", name="Runs")).to_be_visible()
     page.get_by_role("link", name="Images").click()

@@ -184,7 +184,7 @@ def test_a_file_with_a_lost_slice_is_refused_by_name_and_never_stored_in_part(wo
     parts = upload("torn.png", png(3), ids(workbench)["functional"], size=1000)
     for part in (parts[0], parts[2], *parts[3:]):
         act(workbench, state, part)
-    assert "torn.png" in texts(state, "error")
+    assert "torn.png did not arrive whole" in texts(state, "error")
     assert "torn.png" not in board(workbench)["functional"]
 
 
