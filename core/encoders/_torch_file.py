@@ -17,7 +17,11 @@ from numpy.typing import NDArray
 from core.errors import ModelUnavailable
 
 _MAGIC = 0x1950A86A20F9469CFC6C
-_DTYPES: dict[str, Any] = {"FloatStorage": np.dtype("<f4"), "DoubleStorage": np.dtype("<f8"), "LongStorage": np.dtype("<i8")}
+_DTYPES: dict[str, Any] = {
+    "FloatStorage": np.dtype("<f4"),
+    "DoubleStorage": np.dtype("<f8"),
+    "LongStorage": np.dtype("<i8"),
+}
 
 
 class _Lazy:
@@ -53,6 +57,14 @@ class _Tensors(pickle.Unpickler):
         return key, kind
 
 
+def _tensor(storage: NDArray[Any], t: _Lazy) -> NDArray[Any]:
+    last = t.offset + sum((size - 1) * stride for size, stride in zip(t.shape, t.strides, strict=True))
+    if min((t.offset, *t.shape, *t.strides)) < 0 or last >= len(storage):
+        raise ValueError("a tensor reaches outside its storage")  # as_strided would read foreign memory
+    strides = tuple(stride * storage.itemsize for stride in t.strides)
+    return np.lib.stride_tricks.as_strided(storage[t.offset :], t.shape, strides).copy()
+
+
 def read_state_dict(path: Path) -> dict[str, NDArray[Any]]:
     """Name → array, for every tensor in the checkpoint; ModelUnavailable when it is not such a file."""
     try:
@@ -67,11 +79,6 @@ def read_state_dict(path: Path) -> dict[str, NDArray[Any]]:
                 dtype = tensors.dtypes[key]
                 count = int(np.frombuffer(file.read(8), "<i8")[0])
                 storages[key] = np.frombuffer(file.read(count * dtype.itemsize), dtype, count)
-        return {
-            name: np.lib.stride_tricks.as_strided(
-                storages[t.key][t.offset :], t.shape, tuple(s * storages[t.key].itemsize for s in t.strides)
-            ).copy()
-            for name, t in lazy.items()
-        }
+        return {name: _tensor(storages[t.key], t) for name, t in lazy.items()}
     except (OSError, pickle.UnpicklingError, EOFError, KeyError, IndexError, ValueError) as error:
         raise ModelUnavailable(f"The weights file {path.name} cannot be read: {error}.") from error

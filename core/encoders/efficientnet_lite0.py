@@ -56,7 +56,7 @@ def create(
         )
     weights = _weights_path()
     digest = _file_hash(str(weights))
-    session = _session(str(weights), digest, str(cache_dir or _user_cache()), threads or os.cpu_count() or 1)
+    session = _session(str(weights), digest, cache_dir or _user_cache(), threads or os.cpu_count() or 1)
     return EfficientNetLite0(session, digest, resolution, settings.support_patch_size)
 
 
@@ -142,13 +142,17 @@ def _file_hash(path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _user_cache() -> Path:
+def _user_cache() -> Path | None:
+    """None for a user without a home, as in a container under a bare user id: then nothing is kept."""
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "ragvision"
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "ragvision"
+    except RuntimeError:
+        return None
 
 
 @lru_cache(maxsize=4)
-def _session(weights: str, digest: str, cache_dir: str, threads: int) -> Any:
+def _session(weights: str, digest: str, cache_dir: Path | None, threads: int) -> Any:
     """One session an amount of threads: both resolutions of a project share it."""
     import onnxruntime
 
@@ -159,22 +163,21 @@ def _session(weights: str, digest: str, cache_dir: str, threads: int) -> Any:
     # Idle threads that spin take the processor from scoring and from the pages (measured on a busy machine
     # of two cores: half the processor time and two thirds of the wall time without).
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    model = _exported(Path(weights), digest, Path(cache_dir))
+    model = _exported(Path(weights), digest, cache_dir)
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def _exported(weights: Path, digest: str, cache_dir: Path) -> bytes:
+def _exported(weights: Path, digest: str, cache_dir: Path | None) -> bytes:
     """The converted model, from the cache if it is there whole (its own hash is checked), else made and kept."""
+    if cache_dir is None:
+        return _converted(weights)
     path = cache_dir / f"{NAME}-{digest[:16]}-v{_GRAPH_VERSION}.onnx"
     check = path.with_suffix(".sha256")
     if path.is_file() and check.is_file():
         model = path.read_bytes()
         if hashlib.sha256(model).hexdigest() == check.read_text().strip():
             return model
-    try:
-        model = build(read_state_dict(weights))
-    except KeyError as error:
-        raise ModelUnavailable(f"The weights of {NAME} lack the tensor {error}; install them again.") from error
+    model = _converted(weights)
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
         _write_atomically(path, model)
@@ -183,6 +186,13 @@ def _exported(weights: Path, digest: str, cache_dir: Path) -> bytes:
         # A cache that cannot be written costs a second at the next start, nothing else.
         return model
     return model
+
+
+def _converted(weights: Path) -> bytes:
+    try:
+        return build(read_state_dict(weights))
+    except KeyError as error:
+        raise ModelUnavailable(f"The weights of {NAME} lack the tensor {error}; install them again.") from error
 
 
 def _write_atomically(path: Path, data: bytes) -> None:

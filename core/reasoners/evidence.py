@@ -61,11 +61,12 @@ class EvidenceReasoner:
 
 
 def _verdict(flag: ClassScore, runner_up: ClassScore | None, names: dict[int, str], calibrated: str) -> str:
-    rests_on = {
+    basis: dict[str, str] = {
         Calibrated.LEAVE_ONE_OUT: "calibrated by leaving out each support image in turn",
         Calibrated.LABELS: "calibrated on human labels",
         Calibrated.NOT: "not calibrated, for want of support images",
-    }.get(Calibrated(calibrated), calibrated)
+    }
+    rests_on = basis.get(calibrated, calibrated)
     text = f"{names[flag.class_id]}, {flag.probability:.2f}"
     if runner_up is None:
         return f"{text} ({rests_on})."

@@ -100,6 +100,17 @@ def test_a_damaged_converted_model_is_made_again(tmp_path):
     assert path.read_bytes() == first
 
 
+def test_without_a_folder_to_keep_it_the_model_is_made_all_the_same(tmp_path, cache):
+    from core.encoders import efficientnet_lite0 as module
+
+    blocked = tmp_path / "a file"
+    blocked.write_text("not a folder")
+    digest = module._file_hash(str(_weights_path()))
+    kept = module._exported(_weights_path(), digest, cache)
+    assert module._exported(_weights_path(), digest, blocked / "below") == kept
+    assert module._exported(_weights_path(), digest, None) == kept
+
+
 def test_larger_patches_are_means_of_the_network_s(cache):
     image = [picture(3)]
     fine = encoder(cache, 128, support_patch_size=32, input_resolution=128, support_res=128)
