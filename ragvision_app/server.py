@@ -55,11 +55,15 @@ def bind(host: str, port: int) -> socket.socket:
         raise InvalidInput(f"There is no port {port}: a port is between 0 and 65535.")
     try:
         family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(where[:2], family=family, backlog=2048)
+        listener = socket.create_server(where[:2], family=family, backlog=2048)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise InvalidInput(f"Port {port} is taken by another program. Choose another with --port.") from error
         raise InvalidInput(f"The server cannot listen on {host} port {port}: {error.strerror}.") from error
+    # connections inherit it. asyncio sets it only on sockets that name their protocol, and without it every
+    # answer waits 40 ms for the client's delayed acknowledgement
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def configure_streamlit(host: str, port: int) -> None:

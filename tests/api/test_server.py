@@ -218,6 +218,13 @@ def test_a_token_that_no_header_can_carry_is_refused(token: str) -> None:
         server.choose_token("127.0.0.1", token)
 
 
+def test_an_answer_does_not_wait_for_the_client_s_delayed_acknowledgement() -> None:
+    with server.bind("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_the_link_can_be_opened_from_here() -> None:
     assert server.address("0.0.0.0", 7860, "a+b/c") == "http://127.0.0.1:7860/label?token=a%2Bb%2Fc"
     assert server.address("::", 7860) == "http://[::1]:7860/label"
