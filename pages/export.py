@@ -3,6 +3,7 @@
 import streamlit as st
 
 from core.errors import RagVisionError
+from ragvision_app import state as keys
 from ragvision_app.components.export_view import (
     FORMATS,
     PREVIEW_ROWS,
@@ -22,10 +23,10 @@ workbench = open_page("Export", "Every label with its provenance: who, when, wha
 def write(chosen: Format, link: bool) -> None:
     """Writes to the path that was typed; what came of it is shown after the rerun."""
     try:
-        report = export_to_path(workbench, chosen.name, st.session_state["export_path"], link=link)
-        st.session_state["export_result"] = ("success", str(report))
+        report = export_to_path(workbench, chosen.name, st.session_state[keys.EXPORT_PATH], link=link)
+        st.session_state[keys.EXPORT_RESULT] = ("success", str(report))
     except RagVisionError as error:
-        st.session_state["export_result"] = ("error", str(error))
+        st.session_state[keys.EXPORT_RESULT] = ("error", str(error))
 
 
 def take_labels(key: str) -> None:
@@ -35,9 +36,9 @@ def take_labels(key: str) -> None:
         return
     try:
         report = import_labels(workbench, uploaded.name, uploaded.getvalue())
-        st.session_state["labels_result"] = ("success", str(report))
+        st.session_state[keys.LABELS_RESULT] = ("success", str(report))
     except RagVisionError as error:
-        st.session_state["labels_result"] = ("error", str(error))
+        st.session_state[keys.LABELS_RESULT] = ("error", str(error))
 
 
 def told(key: str) -> None:
@@ -76,10 +77,10 @@ with st.container(border=True):
             == "hard-linked"
         )
         st.text_input(
-            "Path", key="export_path", placeholder="/data/labels" + ("" if chosen.is_folder else chosen.ending)
+            "Path", key=keys.EXPORT_PATH, placeholder="/data/labels" + ("" if chosen.is_folder else chosen.ending)
         )
         st.button("Write", disabled=not rows, on_click=write, args=(chosen, link))
-    told("export_result")
+    told(keys.EXPORT_RESULT)
 
 st.subheader("Preview", anchor=False)
 if rows:
@@ -95,11 +96,11 @@ with st.expander("Import labels"):
         "An export of another project, CSV or JSONL. Images are matched by their content, so they have to be imported "
         "first; a label that is here already is not stored twice."
     )
-    st.file_uploader("Exported labels", type=["csv", "jsonl"], key="labels_file")
+    st.file_uploader("Exported labels", type=["csv", "jsonl"], key=keys.LABELS_FILE)
     st.button(
         "Import labels",
-        disabled=st.session_state.get("labels_file") is None,
+        disabled=st.session_state.get(keys.LABELS_FILE) is None,
         on_click=take_labels,
-        args=("labels_file",),
+        args=(keys.LABELS_FILE,),
     )
-told("labels_result")
+told(keys.LABELS_RESULT)

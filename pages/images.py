@@ -3,6 +3,7 @@
 import streamlit as st
 
 from core.errors import RagVisionError
+from ragvision_app import state as keys
 from ragvision_app.components.gallery import image_grid
 from ragvision_app.components.import_jobs import JOBS, ImportJob, Work, duration
 from ragvision_app.components.import_view import (
@@ -31,7 +32,7 @@ def start(title: str, work: Work) -> None:
     try:
         JOBS.start(project, title, work)
     except RagVisionError as error:
-        st.session_state["import_refused"] = str(error)
+        st.session_state[keys.IMPORT_REFUSED] = str(error)
 
 
 def start_upload(key: str) -> None:
@@ -39,16 +40,16 @@ def start_upload(key: str) -> None:
     files = st.session_state.get(key) or []
     title = files[0].name if len(files) == 1 else f"{len(files):,} files"
     start(title, upload_work(workbench, [(f.name, f) for f in files]))
-    st.session_state["upload_round"] = st.session_state.get("upload_round", 0) + 1
+    st.session_state[keys.UPLOAD_ROUND] = st.session_state.get(keys.UPLOAD_ROUND, 0) + 1
 
 
 def start_path() -> None:
     """Imports the path that was typed."""
-    as_support = st.session_state["import_as"] == "Support set"
+    as_support = st.session_state[keys.IMPORT_AS] == "Support set"
     try:
-        title, work = path_work(workbench, st.session_state["import_path"], as_support=as_support, by=person())
+        title, work = path_work(workbench, st.session_state[keys.IMPORT_PATH], as_support=as_support, by=person())
     except RagVisionError as error:
-        st.session_state["import_refused"] = str(error)
+        st.session_state[keys.IMPORT_REFUSED] = str(error)
         return
     start(title, work)
 
@@ -71,7 +72,7 @@ def sources(busy: bool) -> None:
     with server, st.form("import_from_path", border=False):
         st.text_input(
             "Folder, zip or image",
-            key="import_path",
+            key=keys.IMPORT_PATH,
             placeholder="/data/cells",
             help="On the machine that runs the workbench. Sub-folders are searched too.",
         )
@@ -80,7 +81,7 @@ def sources(busy: bool) -> None:
             ["Images to label", "Support set"],
             default="Images to label",
             required=True,
-            key="import_as",
+            key=keys.IMPORT_AS,
             help="As a support set, the name of each sub-folder is a class and its images are its examples.",
         )
         st.form_submit_button("Import", type="primary", disabled=busy, on_click=start_path)
@@ -131,7 +132,7 @@ def report(job: ImportJob) -> None:
 
 def turn(by: int) -> None:
     """To another page of the gallery."""
-    st.session_state["image_page"] = st.session_state.get("image_page", 0) + by
+    st.session_state[keys.IMAGE_PAGE] = st.session_state.get(keys.IMAGE_PAGE, 0) + by
 
 
 @st.fragment
@@ -140,8 +141,8 @@ def overview() -> None:
     total = workbench.store.count_images()
     progress = workbench.progress(person())
     pages = page_count(total, PAGE_SIZE)
-    page = min(max(0, st.session_state.get("image_page", 0)), pages - 1)
-    st.session_state["image_page"] = page
+    page = min(max(0, st.session_state.get(keys.IMAGE_PAGE, 0)), pages - 1)
+    st.session_state[keys.IMAGE_PAGE] = page
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.markdown(counts_line(total, progress), width="content")
         if pages > 1:
@@ -157,7 +158,7 @@ def overview() -> None:
 job = JOBS.newest(project)
 busy = job is not None and job.running
 sources(busy)
-if refusal := st.session_state.pop("import_refused", None):
+if refusal := st.session_state.pop(keys.IMPORT_REFUSED, None):
     st.error(literal(refusal))
 if job is not None and job.running:
     running(job)

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from core.errors import RagVisionError
+from ragvision_app import state as keys
 from ragvision_app.components.gallery import gallery
 from ragvision_app.components.page import open_page, person, skeleton
 from ragvision_app.components.recipes_view import advice, recipe_cards, waiting_sentence
@@ -12,7 +13,7 @@ workbench = open_page(
     "Support set",
     "The examples that every suggestion is compared with. Drag images between classes, or drop files on one.",
 )
-state = st.session_state.setdefault("support_board", BoardState())
+state = st.session_state.setdefault(keys.SUPPORT_BOARD, BoardState())
 
 
 def choose(recipe: str) -> None:
@@ -20,7 +21,7 @@ def choose(recipe: str) -> None:
     try:
         workbench.choose_recipe(recipe)
     except RagVisionError as error:
-        st.session_state["recipe_refused"] = str(error)
+        st.session_state[keys.RECIPE_REFUSED] = str(error)
 
 
 @st.fragment(run_every=2.0)
@@ -31,7 +32,7 @@ def recipes() -> None:
         return  # the board says what to do first
     results = workbench.leave_one_out()
     cards = recipe_cards(results, workbench.settings.pipeline.recipe)
-    if refused := st.session_state.pop("recipe_refused", None):
+    if refused := st.session_state.pop(keys.RECIPE_REFUSED, None):
         st.error(refused)
     for column, card in zip(st.columns(len(cards)), cards, strict=True):
         with column, st.container(border=True, key=f"recipe_{card.name}{'_in_use' if card.chosen else ''}"):

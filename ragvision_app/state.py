@@ -22,6 +22,17 @@ PROJECT_VARIABLE = "RAGVISION_PROJECT"
 # session_state keys, one name a meaning
 ANNOTATOR = "annotator"
 DETAILS = "label_details"  # sha256 of the image whose details are open
+SUPPORT_BOARD = "support_board"  # BoardState of this browser session
+RECIPE_REFUSED = "recipe_refused"  # sentence, shown once
+IMPORT_PATH = "import_path"  # what is typed on the Images page
+IMPORT_AS = "import_as"
+IMPORT_REFUSED = "import_refused"  # sentence, shown once
+UPLOAD_ROUND = "upload_round"  # counts uploads, so that each starts with an empty uploader
+IMAGE_PAGE = "image_page"  # page of the gallery, from 0
+EXPORT_PATH = "export_path"  # what is typed on the Export page
+EXPORT_RESULT = "export_result"  # (level, sentence), shown once
+LABELS_FILE = "labels_file"  # the chosen export of another project
+LABELS_RESULT = "labels_result"  # (level, sentence), shown once
 
 _lock = threading.Lock()
 _served: Future[Workbench] | None = None
