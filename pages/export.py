@@ -36,7 +36,8 @@ def take_labels(key: str) -> None:
         return
     try:
         report = import_labels(workbench, uploaded.name, uploaded.getvalue())
-        st.session_state[keys.LABELS_RESULT] = ("success", str(report))
+        level = "warning" if report.missing or report.refused or report.kept else "success"
+        st.session_state[keys.LABELS_RESULT] = (level, str(report))
     except RagVisionError as error:
         st.session_state[keys.LABELS_RESULT] = ("error", str(error))
 
@@ -45,7 +46,7 @@ def told(key: str) -> None:
     """What the last action came to, once."""
     if result := st.session_state.pop(key, None):
         level, text = result
-        (st.success if level == "success" else st.error)(literal(text))
+        {"success": st.success, "warning": st.warning, "error": st.error}[level](literal(text))
 
 
 rows = preview_rows(workbench)

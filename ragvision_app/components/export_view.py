@@ -18,6 +18,7 @@ from core.exports import label_rows
 
 if TYPE_CHECKING:
     from core.exports import ExportReport
+    from core.imports.labels import LabelImport
     from core.workbench import Workbench
 
 PREVIEW_ROWS = 20
@@ -104,7 +105,7 @@ def export_to_path(workbench: Workbench, name: str, text: str, *, link: bool = F
     return workbench.export(name, out, link=link)
 
 
-def import_labels(workbench: Workbench, name: str, data: bytes) -> Any:
+def import_labels(workbench: Workbench, name: str, data: bytes) -> LabelImport:
     """Labels from an uploaded export (CSV or JSONL) into this project; the report of the core."""
     with _scratch() as scratch:
         path = scratch / f"labels{Path(name).suffix.lower()}"
