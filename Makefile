@@ -57,7 +57,7 @@ run: $(if $(IMAGES)$(PROJECT),$(BASE),$(DEMO)) ## the workbench
 	@exec $(PY) -m ragvision_app run --host "$(HOST)" --port "$(PORT)" $(WHICH)
 
 demo-check: $(DEMO) ## the demo's labels and suggestions against the truth that the project never saw
-	@$(PY) -m ragvision_app demo-check
+	@$(PY) -m ragvision_app demo-check $(if $(PROJECT),--project "$(PROJECT)")
 
 bench: $(DEV) ## speed, as ratios measured in one run
 	@$(PY) -m ragvision_app bench

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 from importlib.metadata import packages_distributions
@@ -64,7 +65,7 @@ def script(name: str, *arguments: str, path: str, **environment: str) -> subproc
 def test_every_package_that_the_workbench_imports_is_pinned():
     used = distributions(third_party_imports("core", "pages", "ragvision_app"))
     # these are parts of streamlit, fastapi and pydantic, which pin them
-    # bench and evaluation import playwright, psutil and the data sets, inside the functions that need them
+    # bench and evaluation import playwright and the data sets, inside the functions that need them
     development = set(requirements("requirements-dev.txt"))
     assert used - set(requirements("requirements.txt")) - development - {"starlette", "anyio", "pydantic_core"} == set()
 
@@ -156,6 +157,23 @@ def test_no_project_gets_into_the_image():
     assert rules[0] == "*" and "data/projects" in rules[rules.index("!data") :]
     for needed in ("core", "pages", "ragvision_app", ".streamlit", "requirements.txt", "requirements-demo.txt"):
         assert f"!{needed}" in rules and (ROOT / needed).exists()
+
+
+def test_what_the_image_is_built_from_is_enough_to_start(tmp_path):
+    rules = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    for name in (rule[1:] for rule in rules if rule.startswith("!")):
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "projects"))
+        else:
+            shutil.copy(ROOT / name, tmp_path / name)
+    code = (
+        "from pathlib import Path; from core.workbench import Workbench; from ragvision_app.asgi import create_app;"
+        "from ragvision_app.demo import choose, recipe, truth;"
+        "create_app(Workbench.open(Path('project')), token='t');"
+        "print(choose(truth()).sha256 == recipe()['choice_sha256'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "True", done.stderr
 
 
 # --------------------------------------------------------------------------- the scripts' failures
