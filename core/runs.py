@@ -391,11 +391,12 @@ class RunWorker:
         spent, images = sum(s for s, _ in self._speed), sum(n for _, n in self._speed)
         seconds = spent / images * left if images and left else None
         done = job.total - left
-        sentence = (
-            f"Suggestions for all {job.total:,} images are ready."
-            if state == "done"
-            else f"Computing suggestions: {done:,} of {job.total:,} images."
-        )
+        if not job.total:
+            sentence = "The support set is ready, and there is no image to label yet. Import some on the Images page."
+        elif state == "done":
+            sentence = f"Suggestions for all {job.total:,} images are ready."
+        else:
+            sentence = f"Computing suggestions: {done:,} of {job.total:,} images."
         self._status = RunStatus(
             state,
             sentence,

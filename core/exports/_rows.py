@@ -58,10 +58,13 @@ _PAGE = 500
 COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(LabelRow))
 
 
-def label_rows(store: Store, annotator: str | None = None) -> Iterator[LabelRow]:
-    """Every label in force (of one annotator, if named), in the order of import, then by annotator."""
+def label_rows(store: Store, annotator: str | None = None, *, limit: int | None = None) -> Iterator[LabelRow]:
+    """Every label in force (of one annotator, if named), in the order of import, then by annotator.
+
+    ``limit`` gives the first ones only, without looking at the rest.
+    """
     names = {record.id: record.name for record in store.classes(include_archived=True)}
-    labels = store.labels(annotator)
+    labels = store.labels(annotator, limit=limit)
     for start in range(0, len(labels), _PAGE):
         page = labels[start : start + _PAGE]
         records = store.images_by_id({label.image for label in page})

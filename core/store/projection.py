@@ -29,6 +29,9 @@ IN_FORCE: Final = ("labelled", "unsure")
 NOTED: Final = "noted"  # a note, but nothing decided: kept in the projection, not given out as a label
 
 _EVENT_COLUMNS = "seq, id, kind, image, annotator, class_id, undoes, note, made_at, at, outcome"
+# A few labels are found by walking the images in order, all of them by sorting the labels once.
+_FROM_IMAGES = "images i CROSS JOIN labels l ON l.image = i.sha256"
+_FROM_LABELS = "labels l JOIN images i ON i.sha256 = l.image"
 _LABEL_COLUMNS = "image, annotator, state, class_id, event_id, event_seq, decided_at, stored_at, note, conflict"
 
 
@@ -160,14 +163,14 @@ def note(db: sqlite3.Connection, image: str, annotator: str) -> str | None:
     return None if row is None else row[0]
 
 
-def labels(db: sqlite3.Connection, annotator: str | None) -> list[Label]:
-    """Labels in order of import, then by annotator; of one annotator or of all."""
+def labels(db: sqlite3.Connection, annotator: str | None, limit: int | None = None) -> list[Label]:
+    """Labels in order of import, then by annotator; of one annotator or of all; the first ``limit`` if given."""
     columns = ", ".join(f"l.{name.strip()}" for name in _LABEL_COLUMNS.split(","))
     rows = db.execute(
-        f"SELECT {columns} FROM labels l JOIN images i ON i.sha256 = l.image"
+        f"SELECT {columns} FROM {_FROM_IMAGES if limit is not None else _FROM_LABELS}"
         " WHERE l.state <> 'noted' AND (:annotator IS NULL OR l.annotator = :annotator)"
-        " ORDER BY i.position, l.annotator",
-        {"annotator": annotator},
+        " ORDER BY i.position, l.annotator LIMIT :limit",
+        {"annotator": annotator, "limit": -1 if limit is None else limit},
     )
     return [found for row in rows if (found := Row(*row).as_label()) is not None]
 

@@ -30,10 +30,11 @@ class Store(Catalogue, Suggestions):
         with self._pool.write() as db:
             return events.decide(db, decision, self._clock())
 
-    def labels(self, annotator: str | None = None) -> list[Label]:
-        """Labels in order of import, then by annotator; of one annotator or of all."""
+    def labels(self, annotator: str | None = None, *, limit: int | None = None) -> list[Label]:
+        """Labels in order of import, then by annotator; of one annotator or of all; the first ``limit`` if given."""
+        name = None if annotator is None else a_name(annotator, "The annotator's name")
         with self._pool.read() as db:
-            return projection.labels(db, None if annotator is None else a_name(annotator, "The annotator's name"))
+            return projection.labels(db, name, limit)
 
     def labels_of(self, shas: Iterable[str]) -> dict[str, list[Label]]:
         """Image → its labels by all annotators, for those that have any."""

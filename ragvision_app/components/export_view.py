@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +71,7 @@ def file_name(workbench: Workbench, chosen: Format) -> str:
 
 def preview_rows(workbench: Workbench, limit: int = PREVIEW_ROWS) -> list[dict[str, Any]]:
     """The first rows of every format, the columns that a person looks at first."""
-    rows = (row.to_dict() for row in islice(label_rows(workbench.store), limit))
+    rows = (row.to_dict() for row in label_rows(workbench.store, limit=limit))
     return [{name: row[name] for name in PREVIEW_COLUMNS} for row in rows]
 
 

@@ -338,3 +338,13 @@ def test_events_cannot_be_changed_even_from_outside(store: Store, sql: str) -> N
         stranger.execute(sql)
     stranger.close()
     assert in_force(store) == [(sha(0), "anna", "labelled", 1)]
+
+
+def test_the_first_labels_alone_are_the_first_of_all_of_them(store: Store) -> None:
+    add_images(store, 6)
+    for number in (5, 3, 1, 4):
+        store.decide(decision("accept", sha(number), class_id=1))
+        store.decide(decision("correct", sha(number), class_id=2, annotator="bert"))
+    every = store.labels()
+    assert [store.labels(limit=n) for n in range(9)] == [every[:n] for n in range(9)]
+    assert store.labels("bert", limit=2) == store.labels("bert")[:2]
