@@ -414,7 +414,7 @@ def test_when_the_preloaded_images_run_out_the_page_says_so_and_goes_on_by_itsel
 ) -> None:
     site = serve(count=90)
     site.open(page)
-    site.ready(page, ahead=25)
+    site.ready(page, ahead=29)
     site.fake.down = True
     for _ in range(200):
         if page.locator(".rv-reviewer").get_attribute("data-state") == "away":

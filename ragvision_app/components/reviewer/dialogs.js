@@ -18,11 +18,19 @@ const KEYS = [
 export class Dialogs {
   constructor(root) {
     this.node = root.querySelector("[data-part=dialog]");
-    this.open = null;
+    this.open = null; // the name of the one that is open
+    this.onEnter = null;
+  }
+
+  // Enter outside of its field: what the dialog's main button does, else it closes.
+  enter() {
+    if (this.onEnter) this.onEnter();
+    else this.close();
   }
 
   close() {
     this.open = null;
+    this.onEnter = null;
     this.node.hidden = true;
     this.node.replaceChildren();
   }
@@ -103,27 +111,27 @@ export class Dialogs {
     field.value = item.note ?? "";
     field.setAttribute("aria-label", "Note on this image");
     field.placeholder = "What should others know about this image?";
+    const keep = () => {
+      const text = field.value.trim();
+      this.close();
+      if (text !== (item.note ?? "")) onSave(text);
+    };
     field.addEventListener("keydown", (event) => {
       event.stopPropagation();
       if (event.isComposing) return;
       if (event.key === "Escape") this.close();
       if (event.key === "Enter") {
         event.preventDefault();
-        const text = field.value.trim();
-        this.close();
-        if (text !== (item.note ?? "")) onSave(text);
+        keep();
       }
     });
     const save = make("button", "rv-button rv-main");
     save.append(make("span", "", "Save note"), make("kbd", "", "Enter"));
-    save.addEventListener("click", () => {
-      const text = field.value.trim();
-      this.close();
-      if (text !== (item.note ?? "")) onSave(text);
-    });
+    save.addEventListener("click", keep);
     const row = make("div", "rv-row");
     row.append(field, save);
     this.#show("note", `Note on ${item.name}`, row);
+    this.onEnter = keep;
     field.focus();
   }
 

@@ -28,6 +28,13 @@ export class History {
     }
   }
 
+  // The server did not take it; true when it was there.
+  forget(eventId) {
+    const before = this.entries.length;
+    this.entries = this.entries.filter((entry) => entry.event_id !== eventId);
+    return this.entries.length < before;
+  }
+
   // `undoable` is the server's, newest first; what is known here already keeps its place.
   merge(undoable) {
     const known = new Set(this.entries.map((entry) => entry.event_id));

@@ -15,6 +15,10 @@ function focusedControl(target) {
   return target instanceof Element ? target.closest("button, a[href], summary, [role=button], [role=tab], [role=option], [role=menuitem]") : null;
 }
 
+export function isOwnButton(target, root) {
+  return target instanceof Element && root.contains(target.closest("button"));
+}
+
 // What a keydown means: {action, classId?, control?} or null when it is none of ours.
 export function meaningOf(event, root, classByKey) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return null;

@@ -6,10 +6,11 @@ import { parseJson } from "./dom.js";
 const BACKOFF_MS = [250, 500, 1000, 2000, 4000, 5000];
 
 export class Outbox {
-  constructor(scope, api, { onChange, onStored }) {
+  constructor(scope, api, { onChange, onStored, onRejected }) {
     this.api = api;
     this.onChange = onChange;
     this.onStored = onStored;
+    this.onRejected = onRejected;
     this.prefix = `rv-outbox:${scope}:`;
     this.rejectedPrefix = `rv-rejected:${scope}:`;
     this.lock = `rv-outbox:${scope}`;
@@ -129,6 +130,7 @@ export class Outbox {
     this.rejected.push(rejected);
     this.#remove(key);
     this.#drop(key);
+    this.onRejected(decision);
     this.onChange();
   }
 

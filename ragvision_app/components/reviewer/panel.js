@@ -99,6 +99,17 @@ export class Panel {
     this.part("legend").hidden = !shown || !suggestion.heatmap;
   }
 
+  // No image is on screen, so nothing is suggested.
+  clear() {
+    for (const { row, tag } of this.rows.values()) {
+      row.classList.remove("rv-suggested", "rv-was");
+      tag.textContent = "";
+    }
+    this.part("strip").replaceChildren();
+    this.part("explanation").replaceChildren();
+    this.part("legend").hidden = true;
+  }
+
   // Cards are made ahead of time, so that showing an item only puts them in place.
   cards(item, pictures) {
     if (item.suggestion.state !== "shown" || !item.suggestion.evidence?.length) return null;
@@ -117,6 +128,8 @@ export class Panel {
       const kicker = suggestion.stale ? "Suggested, from an older support set" : "Suggested";
       return [kicker, flag.name, `${model} \u00b7 ${this.encoder(suggestion.encoder)}${rests}`];
     }
+    if (state === "shown" && suggestion.flag !== null)
+      return ["No suggestion", "The suggested class is gone", "It was archived since. The class keys work."];
     if (state === "shown") return ["No suggestion", "The reasoner abstained", reason || "Decide by the scores and the image."];
     if (state === "withheld")
       return ["Suggestion withheld", "Decide for yourself", reason || "A share of images comes without, so that its sway on people can be measured."];

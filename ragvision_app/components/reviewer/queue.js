@@ -78,6 +78,13 @@ export class Queue {
     this.ahead = [...items, ...this.ahead.filter((item) => !ids.has(item.id))];
   }
 
+  // The same item as the server has it now; the reservation is ours still.
+  renew(item, news) {
+    const at = this.ahead.indexOf(item);
+    if (at < 0) return;
+    this.ahead[at] = { ...item, ...news, lease: item.lease, version: Math.max(item.version ?? 0, news.version ?? 0) };
+  }
+
   remove(ids) {
     this.ahead = this.ahead.filter((item) => !ids.has(item.id));
   }

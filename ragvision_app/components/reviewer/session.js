@@ -1,14 +1,16 @@
 // One annotator on one project: what is on screen, what is ahead, what was decided. Outlives the page.
-import { Api, Refused } from "./api.js";
+import { Api } from "./api.js";
 import { History } from "./history.js";
 import { Outbox } from "./outbox.js";
 import { Pictures } from "./pictures.js";
+import { Preparer } from "./preparer.js";
 import { Queue } from "./queue.js";
+import { Refresher } from "./refresher.js";
+import { Tally } from "./tally.js";
 import { uuid } from "./dom.js";
-import { heatmapCanvas, supportColours } from "./heatmap.js";
 
-const REFRESH_AHEAD = 10; // items whose pending suggestion is asked for again
 const RECENT = 300; // items kept so that undo shows them at once
+const LOOK_ALIKES = 23; // beside the one on screen
 const FRESH_MS = 500; // after a suggestion has arrived on screen, accepting waits this long
 
 export class Session {
@@ -29,14 +31,16 @@ export class Session {
     this.before = new Map(); // image -> the decision that an undo took back
     this.recent = new Map();
     this.versions = new Map(); // image -> newest version that the server told or that we expect
-    this.times = []; // of decisions, for the pace
+    this.tally = new Tally();
+    this.refresher = new Refresher(this);
+    this.preparer = new Preparer(this);
     this.refused = 0;
-    this.progress = null;
     this.run = null;
     this.problem = null;
     this.outbox = new Outbox(`${project}:${annotator}`, this.api, {
       onChange: () => this.changed(),
       onStored: (decision, answer) => this.stored(decision, answer),
+      onRejected: (decision) => this.rejected(decision),
     });
     this.history.restore(this.outbox.unsent);
     this.outbox.drain();
@@ -45,15 +49,14 @@ export class Session {
   // ------------------------------------------------------------------ mounting
   attach(view) {
     this.view = view;
-    this.timer ??= setInterval(() => this.tick(), 2000);
+    this.refresher.start();
     this.start();
   }
 
   detach(view) {
     if (this.view !== view) return;
     this.view = null;
-    clearInterval(this.timer);
-    this.timer = null;
+    this.refresher.stop();
   }
 
   // Also after coming back from another page: classes and support may have changed there.
@@ -61,19 +64,23 @@ export class Session {
     if (this.starting) return;
     this.starting = true;
     try {
-      await this.loadClasses();
+      this.view.setClasses(this.classes);
+      if (this.current) this.show(this.current); // what is loaded does not wait for the server
+      if ((await this.loadClasses()) && this.current) this.show(this.current);
       this.queue.wakeUp();
-      if (this.current) this.show(this.current);
       await this.fill(true);
     } finally {
       this.starting = false;
     }
   }
 
+  // True when they are others than before.
   async loadClasses() {
+    let changed = false;
     try {
       const { classes } = await this.api.classes();
-      if (JSON.stringify(classes) !== JSON.stringify(this.classes)) this.undress();
+      changed = JSON.stringify(classes) !== JSON.stringify(this.classes);
+      if (changed) this.preparer.forget();
       this.classes = classes;
       this.problem = null;
     } catch (error) {
@@ -81,13 +88,7 @@ export class Session {
       if (!this.classes.length) this.queue.away = error.message;
     }
     this.view?.setClasses(this.classes);
-  }
-
-  // Names and colours have changed: what was drawn with the old ones is drawn again.
-  undress() {
-    for (const item of [this.current, ...this.queue.ahead, ...this.recent.values()]) {
-      if (item) item.heatOf = item.dressed = item.cards = null;
-    }
+    return changed;
   }
 
   // ------------------------------------------------------------------ the queue
@@ -99,9 +100,9 @@ export class Session {
     if (answer) {
       this.run = answer.run;
       this.history.merge(answer.undoable ?? []);
-      if (!this.outbox.entries.length) this.progress = answer.progress;
+      if (!this.outbox.entries.length) this.tally.progress = answer.progress;
       for (const item of this.queue.ahead) this.seeVersion(item);
-      this.prepare();
+      this.preparer.prepare();
     }
     if (!this.current) this.advance();
     this.changed();
@@ -111,58 +112,13 @@ export class Session {
     item.version = Math.max(item.version ?? 0, this.versions.get(item.id) ?? 0);
   }
 
-  // Pictures of the next items first, then the support pictures that their evidence shows.
-  prepare() {
-    const items = [...(this.current ? [this.current] : []), ...this.queue.ahead];
-    const urls = items.map((item) => item.image_url);
-    const support = items.flatMap((item) => (item.suggestion.evidence ?? []).map((match) => match.support_url));
-    this.pictures.want([...new Set([...urls.slice(0, 6), ...support.slice(0, 24), ...urls, ...support])]);
-    this.whenIdle(() => this.dressNext());
-  }
-
-  whenIdle(work) {
-    this.idle ??= (globalThis.requestIdleCallback ?? ((later) => setTimeout(later, 30)))(() => {
-      this.idle = null;
-      work();
-    });
-  }
-
-  // One item an idle moment: a key never waits for a dozen of them.
-  dressNext() {
-    const ready = (item) => item && item.dressed !== item.suggestion && this.pictures.isReady(item.image_url);
-    const item = [this.current, ...this.queue.ahead.slice(0, 12)].find(ready);
-    if (!item) return;
-    this.heatOf(item);
-    item.dressed = item.suggestion;
-    this.view?.dress(item);
-    this.whenIdle(() => this.dressNext());
-  }
-
-  heatOf(item) {
-    if (item.heatOf !== item.suggestion) {
-      item.heatOf = item.suggestion;
-      const { state, heatmap, flag, runner_up: runnerUp } = item.suggestion;
-      const kind = (id) => this.classes.find((each) => each.id === id);
-      item.colours = supportColours(kind(flag), kind(runnerUp));
-      item.heat = state === "shown" ? heatmapCanvas(heatmap, item.colours) : null;
-    }
-    return item.heat;
-  }
-
   advance(keyTime = null) {
-    this.queue.hurry = performance.now() - (this.times.at(-8) ?? -Infinity) < 2000; // eight keys in two seconds
+    this.queue.hurry = this.tally.hurried;
     const item = this.queue.next();
     if (item) this.show(item, keyTime);
     else this.showNothing();
     if (this.queue.wanted !== null) setTimeout(() => this.fill(), 0);
-    else if (item) this.prepareSoon();
-  }
-
-  prepareSoon() {
-    this.preparing ??= setTimeout(() => {
-      this.preparing = null;
-      this.prepare();
-    }, 30);
+    else if (item) this.preparer.soon();
   }
 
   show(item, keyTime = null) {
@@ -170,7 +126,7 @@ export class Session {
     const turn = this.turn;
     this.current = item;
     this.painted = false;
-    this.heatOf(item);
+    this.preparer.heat(item);
     this.recent.delete(item.id);
     this.recent.set(item.id, item);
     if (this.recent.size > RECENT) this.recent.delete(this.recent.keys().next().value);
@@ -198,7 +154,7 @@ export class Session {
       this.painted = true;
       this.shownAt = performance.now();
       if (keyTime !== null) (window.__rvLatency ??= []).push(performance.now() - keyTime);
-      this.whenIdle(() => this.dressNext());
+      this.preparer.drawLater();
     });
   }
 
@@ -207,6 +163,10 @@ export class Session {
     this.current = null;
     this.painted = false;
     this.view?.showNothing();
+  }
+
+  nameOf(image) {
+    return this.recent.get(image)?.name ?? image.slice(0, 12);
   }
 
   // ------------------------------------------------------------------ decisions
@@ -241,7 +201,7 @@ export class Session {
     if (!this.painted && !(kind === "skip" && this.broken === this.turn)) return this.refuse("Not yet: the image is still loading.");
     if (this.view && !this.view.bringIntoSight()) return this.refuse("The image was scrolled out of sight.");
     const item = this.current;
-    const attention = Math.max(0, Math.round(keyTime - this.shownAt));
+    const attention = this.painted ? Math.max(0, Math.round(keyTime - this.shownAt)) : null;
     this.commit(this.decision(kind, item, { class_id: classId, attention_ms: attention }));
     this.advance(keyTime);
     this.changed();
@@ -252,7 +212,7 @@ export class Session {
     const suggestion = this.current?.suggestion;
     if (this.current && this.painted) {
       if (suggestion.state === "withheld") return this.refuse("The suggestion is withheld: press a class key.");
-      if (suggestion.state !== "shown" || suggestion.flag === null || suggestion.flag === undefined)
+      if (suggestion.state !== "shown" || !this.classes.some((kind) => kind.id === suggestion.flag))
         return this.refuse("No suggestion to accept: press a class key.");
       if (performance.now() - this.fresh < FRESH_MS) return this.refuse("The suggestion has just arrived: look first.");
     }
@@ -284,6 +244,15 @@ export class Session {
     this.changed();
   }
 
+  // Undecided images with the same suggestion, reserved for this annotator.
+  async lookAlikes(item) {
+    const have = new Set([item.id, ...this.outbox.unsent.map((decision) => decision.image)]);
+    const body = { annotator: this.annotator, image: item.id, limit: LOOK_ALIKES, have: [...have] };
+    const { items } = await this.api.lookAlikes(body);
+    const { flag } = item.suggestion;
+    return items.filter(({ id, suggestion }) => !have.has(id) && suggestion.state === "shown" && suggestion.flag === flag);
+  }
+
   // Items that a bulk grid borrowed; the one that was on screen comes first again.
   takeBackToQueue(items) {
     for (const item of items) this.seeVersion(item);
@@ -295,18 +264,7 @@ export class Session {
     this.history.record(decision);
     this.before.delete(decision.image);
     this.queue.markDecided(decision.image);
-    this.times.push(performance.now());
-    this.count(decision, 1);
-  }
-
-  // The screen counts at once; the server's own numbers follow when everything is stored.
-  count({ kind }, by) {
-    if (!this.progress) return;
-    const p = { ...this.progress };
-    const part = kind === "skip" ? "skipped" : kind === "unsure" ? "unsure" : "labelled";
-    p[part] = Math.max(0, (p[part] ?? 0) + by);
-    if (kind !== "skip") p.left = Math.max(0, p.left - by);
-    this.progress = p;
+    this.tally.add(decision);
   }
 
   async undo(keyTime) {
@@ -345,8 +303,7 @@ export class Session {
       this.history.record(undo);
       this.before.set(item.id, entry);
       this.queue.decided.delete(item.id);
-      this.times.pop();
-      this.count(entry, -1);
+      this.tally.takeBack(entry);
       back.push(item);
     });
     if (this.current) this.queue.putBack([this.current]);
@@ -355,17 +312,34 @@ export class Session {
     this.queue.putBack(back.slice(1));
     this.queue.wakeUp();
     this.show(back[0], keyTime);
-    this.prepareSoon();
+    this.preparer.soon();
     this.changed();
   }
 
   stored(decision, answer) {
     const version = Math.max(this.versions.get(decision.image) ?? 0, answer.version ?? 0);
     this.versions.set(decision.image, version);
-    if (answer.progress && this.outbox.entries.length === 0) this.progress = answer.progress;
+    if (answer.progress && this.outbox.entries.length === 0) this.tally.progress = answer.progress;
     if (answer.outcome === "conflict") this.view?.conflict(decision, answer.message);
     if (decision.kind === "skip" || decision.kind === "undo") this.queue.wakeUp();
     if (!this.current) this.fill();
+  }
+
+  // Kept and shown by the outbox; here it no longer counts as decided, so that the image can come again.
+  rejected(decision) {
+    if (!this.history.forget(decision.id)) return;
+    this.tally.takeBack(decision);
+    this.queue.decided.delete(decision.image);
+    this.queue.wakeUp();
+  }
+
+  // What is on screen changes only where nothing was, and with a visible cue.
+  suggestionArrived(item, suggestion) {
+    if (item.suggestion.state === "shown") return;
+    item.suggestion = suggestion;
+    this.fresh = performance.now();
+    this.preparer.heat(item);
+    this.view?.suggestionArrived(item, this.before.get(item.id) ?? null);
   }
 
   refuse(sentence) {
@@ -374,66 +348,9 @@ export class Session {
     return false;
   }
 
-  // ------------------------------------------------------------------ time
-  get pace() {
-    const now = performance.now();
-    this.times = this.times.filter((t) => now - t < 60000);
-    if (!this.times.length) return null;
-    const span = Math.max(10000, Math.min(60000, now - this.times[0]));
-    return Math.round((this.times.length * 60000) / span);
-  }
-
   changed() {
     this.view?.showCounts(this);
   }
 
-  async tick() {
-    if (document.hidden) return;
-    this.ticks = (this.ticks ?? 0) + 1;
-    if (!this.classes.length || this.problem) await this.loadClasses();
-    if (!this.queue.away && this.queue.dropExpired()) this.queue.wakeUp();
-    const working = ["loading", "computing"].includes(this.run?.state);
-    const lacking = [this.current, ...this.queue.ahead].some((item) => item && ["none", "pending"].includes(item.suggestion.state));
-    if (!this.current || this.queue.wanted !== null) await this.fill();
-    else if (working ? this.ticks % 2 === 0 : lacking && this.ticks % 5 === 0) await this.fill(true);
-    await this.refreshPending(working || this.ticks % 5 === 0);
-    this.changed();
-  }
 
-  // Suggestions that were not computed, or have been computed again, when the items were fetched.
-  async refreshPending(all) {
-    if (this.refreshing) return;
-    const items = [...(this.current ? [this.current] : []), ...this.queue.ahead].slice(0, REFRESH_AHEAD);
-    const outdated = ({ state, support_version: version }) =>
-      state === "shown" && this.run?.support_version && version !== this.run.support_version;
-    const old = ({ suggestion }) =>
-      suggestion.state === "pending" || (all && (suggestion.state === "none" || suggestion.stale || outdated(suggestion)));
-    this.refreshing = true;
-    try {
-      for (const item of items.filter(old).slice(0, 4)) await this.refresh(item);
-    } catch (error) {
-      this.problem = error instanceof Refused ? null : error.message;
-    } finally {
-      this.refreshing = false;
-    }
-  }
-
-  // What is on screen changes only where nothing was, and with a visible cue.
-  async refresh(item) {
-    const news = await this.api.item(item.id, this.annotator);
-    const arrived = news.suggestion.prediction_id !== item.suggestion.prediction_id || news.suggestion.state !== item.suggestion.state;
-    if (!arrived) return;
-    if (item !== this.current) {
-      const at = this.queue.ahead.indexOf(item);
-      if (at >= 0) this.queue.ahead[at] = { ...item, ...news, lease: item.lease, version: Math.max(item.version ?? 0, news.version ?? 0) };
-      this.prepareSoon();
-      return;
-    }
-    if (item.suggestion.state === "shown") return;
-    item.suggestion = news.suggestion;
-    this.fresh = performance.now();
-    this.heatOf(item);
-    this.view?.suggestionArrived(item, this.before.get(item.id) ?? null);
-    this.prepareSoon();
-  }
 }
