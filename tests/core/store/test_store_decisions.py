@@ -344,7 +344,7 @@ def test_the_first_labels_alone_are_the_first_of_all_of_them(store: Store) -> No
     add_images(store, 6)
     for number in (5, 3, 1, 4):
         store.decide(decision("accept", sha(number), class_id=1))
-        store.decide(decision("correct", sha(number), class_id=2, annotator="bert"))
+        store.decide(decision("correct", sha(number), "bert", class_id=2))
     every = store.labels()
     assert [store.labels(limit=n) for n in range(9)] == [every[:n] for n in range(9)]
     assert store.labels("bert", limit=2) == store.labels("bert")[:2]
