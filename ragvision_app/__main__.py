@@ -2,7 +2,7 @@
 
 import sys
 
-from ragvision_app.cli import main
+from ragvision_app.cli.commands import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -25,6 +25,7 @@ from core.types import ClassRecord, ImageRecord, Prediction, SupportSet
 
 BATCH = 8  # images encoded together
 BATCH_PIXELS = 48_000_000  # … or fewer, so that a folder of huge photographs fits in memory too
+LARGE_BYTES = 4_000_000  # a file that is likely to hold a large image
 
 Line = dict[str, Any]
 
@@ -122,21 +123,25 @@ def read_query(file: SourceFile, limits: ImageLimits) -> Query:
 
 
 def batches(files: Iterable[SourceFile], limits: ImageLimits) -> Iterator[list[Query]]:
-    """The files in order, read a little ahead while the batch before is being encoded."""
+    """The files in order, read a little ahead while the batch before is being encoded.
+
+    Of large images one is read ahead, not eight: what lies decoded and waiting is memory too.
+    """
     with ThreadPoolExecutor(2, thread_name_prefix="read") as pool:
+        waiting = deque(files)
         ahead: deque[Future[Query]] = deque()
-        rest = iter(files)
         batch: list[Query] = []
         pixels = 0
-        while True:
-            # of large images only one is read ahead: what lies decoded and waiting is memory too
-            while len(ahead) < (BATCH if pixels < BATCH_PIXELS // 4 else 1) and (file := next(rest, None)) is not None:
-                ahead.append(pool.submit(read_query, file, limits))
-            if not ahead:
-                break
+        large = True  # until the first image is seen to be small
+        while waiting or ahead:
+            while waiting and len(ahead) < (1 if large or waiting[0].size > LARGE_BYTES else BATCH):
+                ahead.append(pool.submit(read_query, waiting.popleft(), limits))
             query = ahead.popleft().result()
+            size = query.record.width * query.record.height if query.record else 0
+            large = size > BATCH_PIXELS // BATCH
             batch.append(query)
-            pixels += query.record.width * query.record.height if query.record else 0
+            pixels += size
+            del query  # or it would keep the last image of a batch alive through the next
             if len(batch) == BATCH or pixels > BATCH_PIXELS:
                 yield batch
                 batch, pixels = [], 0

@@ -102,7 +102,7 @@ def test_core_never_prints():
 
 def test_heavy_packages_load_only_when_needed():
     """The first page and ``--help`` must be up before a model could be."""
-    code = f"import sys, ragvision_app.cli, core.workbench; print([m for m in {HEAVY!r} if m in sys.modules])"
+    code = f"import sys, ragvision_app.cli.commands, core.workbench; print([m for m in {HEAVY!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ragvision_app.cli import main
+from ragvision_app.cli.commands import main
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from core.errors import RagVisionError
-from ragvision_app import cli
+from ragvision_app.cli import commands
 from tests.cli.conftest import ROOT, shell
 
 COMMANDS = ["run", "import", "predict", "export", "import-labels", "doctor", "bench", "demo"]
@@ -29,7 +29,7 @@ def test_help_lists_the_commands_but_not_the_hidden_ones(call):
 
 def test_nothing_but_help_is_loaded_for_help():
     code = (
-        "import sys; from ragvision_app.cli import main; main(['predict', '--help']);"
+        "import sys; from ragvision_app.cli.commands import main; main(['predict', '--help']);"
         "print([m for m in ('numpy', 'PIL', 'torch', 'onnxruntime', 'streamlit', 'fastapi') if m in sys.modules],"
         " file=sys.stderr)"
     )
@@ -94,7 +94,7 @@ def test_a_bug_of_ours_is_not_hidden(monkeypatch):
 
     monkeypatch.setattr("ragvision_app.cli.doctor.python_version", fail)
     with pytest.raises(ZeroDivisionError):
-        cli.main(["doctor"])
+        commands.main(["doctor"])
 
 
 def test_a_reader_that_leaves_early_is_no_error():

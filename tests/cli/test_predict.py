@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 
 import pytest
 from PIL import Image
 
+from core.imports import SourceFile
+from core.types import ImageRecord
 from ragvision_app import predict_folders
 from tests.cli.conftest import picture
 
@@ -199,30 +202,31 @@ def test_an_unknown_name_lists_those_there_are(call, tmp_path, examples, photos,
     assert not (tmp_path / "p.jsonl").exists()
 
 
-def test_what_lies_decoded_and_waiting_is_bounded(monkeypatch):
-    """10,000 queries must not be decoded ahead of the encoder, nor a folder of huge photographs."""
-    waiting = 0
-    most = 0
+@pytest.mark.parametrize(("side", "most"), [(300, 2 * predict_folders.BATCH), (4500, 5)])
+def test_what_lies_decoded_and_waiting_is_bounded(monkeypatch, side, most):
+    """10,000 queries must not be decoded ahead of the encoder, nor a folder of huge photographs by the eight."""
+    lock = threading.Lock()
+    held = {"now": 0, "most": 0}
 
     class Pixels:
         def __init__(self):
-            nonlocal waiting, most
-            waiting += 1
-            most = max(most, waiting)
+            with lock:
+                held["now"] += 1
+                held["most"] = max(held["most"], held["now"])
 
         def __del__(self):
-            nonlocal waiting
-            waiting -= 1
+            with lock:
+                held["now"] -= 1
 
     def read(file, limits):
-        record = predict_folders.ImageRecord(str(file), "n", "", 5000, 4000, 1, "", "")
-        return predict_folders.Query("n", record, Pixels())
+        record = ImageRecord(file.name, file.name, "", side, side, 1, "", "")
+        return predict_folders.Query(file.name, record, Pixels())
 
     monkeypatch.setattr(predict_folders, "read_query", read)
-    seen = 0
-    for batch in predict_folders.batches(range(200), limits=None):
-        seen += len(batch)
+    files = [SourceFile(f"{number}.png", 1000, bytes) for number in range(200)]
+    seen = []
+    for batch in predict_folders.batches(files, limits=None):
+        seen += [query.name for query in batch]
         del batch
-    assert seen == 200
-    # 20 megapixels each: three fill a batch, and one batch is handed out while the next begins
-    assert most <= 2 * 3 + predict_folders.BATCH
+    assert seen == [file.name for file in files]
+    assert 1 < held["most"] <= most

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from core import encoders
-from ragvision_app.cli import app
+from ragvision_app.cli.commands import app
 from tests.cli.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
