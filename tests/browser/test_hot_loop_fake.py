@@ -527,6 +527,14 @@ def test_reruns_and_another_page_neither_lose_nor_repeat_anything(page: Page, se
     page.evaluate("window.__anotherPageAndBack()")
     expect(page.locator(".rv-reviewer")).to_have_attribute("data-state", "ready")
     expect_on_screen(page, 2)
+    # the evidence of an image that was on screen before is drawn again, not left blank
+    page.wait_for_function(
+        """() => {
+          const crops = [...document.querySelectorAll('.rv-crop')];
+          const drawn = (crop) => crop.getContext('2d').getImageData(84, 84, 1, 1).data[3] === 255;
+          return crops.length > 0 && crops.every(drawn);
+        }"""
+    )
     page.keyboard.press("1")
     expect_on_screen(page, 3)
     site.sent(page)
@@ -570,23 +578,43 @@ def test_d_asks_for_details_of_the_image_on_screen_and_question_mark_for_help(
     assert site.fake.events == []
 
 
-@pytest.mark.parametrize("size", [(1280, 720), (1920, 1080), (390, 844)])
 @pytest.mark.parametrize("classes", [2, 9, 20])
 def test_every_button_is_large_enough_and_nothing_overflows(
-    page: Page, serve: Callable[..., Site], size: tuple[int, int], classes: int
+    page: Page, serve: Callable[..., Site], classes: int
 ) -> None:
     site = serve(classes=classes, name_of=lambda i: "W" * 200)
-    page.set_viewport_size({"width": size[0], "height": size[1]})
     site.open(page)
     site.ready(page, ahead=1)
-    too_small = page.evaluate(
-        "[...document.querySelectorAll('.rv-reviewer button:not(.rv-chip)')].filter((b) => b.offsetParent"
-        " && b.getBoundingClientRect().height < 31.5).map((b) => b.className)"
-    )
-    assert too_small == []
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    if size[0] >= 1280:
-        assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+    for width, height in ((1280, 720), (1920, 1080), (390, 844)):
+        page.set_viewport_size({"width": width, "height": height})
+        too_small = page.evaluate(
+            "[...document.querySelectorAll('.rv-reviewer button:not(.rv-chip)')].filter((b) => b.offsetParent"
+            " && b.getBoundingClientRect().height < 31.5).map((b) => b.className)"
+        )
+        assert too_small == []
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        if width >= 1280:
+            assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+
+
+def test_the_wheel_zooms_to_the_pointer_and_a_double_click_shows_the_whole_image(
+    page: Page, serve: Callable[..., Site]
+) -> None:
+    site = serve()
+    site.open(page)
+    site.ready(page, ahead=1)
+    whole = page.locator(".rv-image").bounding_box()
+    assert whole is not None
+    x, y = whole["x"] + whole["width"] * 0.75, whole["y"] + whole["height"] * 0.25
+    page.mouse.move(x, y)
+    page.mouse.wheel(0, -500)
+    expect(page.locator(".rv-stage")).to_have_class(re.compile("rv-zoomed"))
+    near = page.locator(".rv-image").bounding_box()
+    assert near is not None and near["width"] > 1.5 * whole["width"]
+    assert (x - near["x"]) / near["width"] == pytest.approx(0.75, abs=0.01)  # the point under the pointer stays
+    assert (y - near["y"]) / near["height"] == pytest.approx(0.25, abs=0.01)
+    page.locator(".rv-stage").dblclick()
+    assert page.locator(".rv-image").bounding_box() == whole
 
 
 def test_an_image_is_never_squeezed(page: Page, serve: Callable[..., Site]) -> None:

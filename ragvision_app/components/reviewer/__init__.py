@@ -37,6 +37,7 @@ SCRIPTS = (
     "bulk.js",
     "keys.js",
     "details.js",
+    "connection.js",
     "input.js",
     "view.js",
     "reviewer.js",

@@ -126,7 +126,7 @@ export class Panel {
       const model = suggestion.reasoner?.startsWith("evidence") ? `by evidence \u00b7 ${NO_VLM}` : `by ${suggestion.reasoner}`;
       const rests = suggestion.calibrated ? ` \u00b7 calibrated: ${suggestion.calibrated}` : "";
       const kicker = suggestion.stale ? "Suggested, from an older support set" : "Suggested";
-      return [kicker, flag.name, `${model} \u00b7 ${this.encoder(suggestion.encoder)}${rests}`];
+      return [kicker, flag.name, `${model} \u00b7 ${this.#encoder(suggestion.encoder)}${rests}`];
     }
     if (state === "shown" && suggestion.flag !== null)
       return ["No suggestion", "The suggested class is gone", "It was archived since. The class keys work."];
@@ -139,7 +139,11 @@ export class Panel {
   }
 
   // The run knows the encoder by its short name; the id with its hashes is in the details.
-  encoder(id) {
+  knowEncoder(run) {
+    this.encoderName = run?.encoder || this.encoderName;
+  }
+
+  #encoder(id) {
     return this.encoderName && id?.startsWith(this.encoderName) ? this.encoderName : (id ?? "");
   }
 
@@ -187,7 +191,7 @@ export class Panel {
   }
 
   showRun(run) {
-    this.encoderName = run?.encoder || this.encoderName;
+    this.knowEncoder(run);
     const busy = run && ["loading", "computing"].includes(run.state);
     const words = !busy
       ? ""

@@ -52,18 +52,19 @@ export class Preparer {
   forget() {
     const { current, queue, recent } = this.session;
     for (const item of [current, ...queue.ahead, ...recent.values()]) {
-      if (item) item.heatOf = item.dressed = item.cards = null;
+      if (item) item.heatOf = item.drawn = item.cards = null;
     }
   }
 
   // One item an idle moment: a key never waits for a dozen of them.
   #drawNext() {
     const { current, queue, pictures, view } = this.session;
-    const undrawn = (item) => item && item.dressed !== item.suggestion && pictures.isReady(item.image_url);
+    const drawn = (item) => item.drawn?.of === item.suggestion && item.drawn.by === view;
+    const undrawn = (item) => item && !drawn(item) && pictures.isReady(item.image_url);
     const item = [current, ...queue.ahead.slice(0, DRAWN_AHEAD)].find(undrawn);
     if (!item || !view) return;
     this.heat(item);
-    item.dressed = item.suggestion;
+    item.drawn = { of: item.suggestion, by: view };
     view.dress(item);
     this.drawLater();
   }

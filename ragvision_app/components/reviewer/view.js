@@ -1,5 +1,6 @@
 // One mounted screen of a session: puts what the session says where it belongs.
 import { Bulk } from "./bulk.js";
+import { ConnectionDialog } from "./connection.js";
 import { Dialogs } from "./dialogs.js";
 import { Input } from "./input.js";
 import { Messages } from "./messages.js";
@@ -28,11 +29,13 @@ export class View {
       onClose: (items) => session.takeBackToQueue(items.filter((item) => item !== session.current)),
     });
     this.input = new Input(this);
+    this.connection = new ConnectionDialog(root);
     session.attach(this);
   }
 
   destroy() {
     this.input.stop();
+    this.connection.stop();
     this.stage.destroy();
     this.session.detach(this);
   }
@@ -61,6 +64,7 @@ export class View {
   showItem(item, img, before) {
     this.messages.hide();
     this.held = null;
+    this.panel.knowEncoder(this.session.run);
     this.panel.showItem(item, before, this.session.pictures);
     this.stage.show(item, img, item.heat, this.#boxes(item));
     this.messages.banner(before ? this.#beforeText(before) : "");
