@@ -41,7 +41,10 @@ CLOCK = """
     bench.since = null;
     requestAnimationFrame(() => bench.done.push([there - since, performance.now() - since]));
   };
-  window.addEventListener('keydown', () => { bench.before = find()?.src ?? null; bench.since = performance.now(); }, true);
+  window.addEventListener('keydown', () => {
+    bench.before = find()?.src ?? null;
+    bench.since = performance.now();
+  }, true);
   new MutationObserver(look).observe(document.body, {subtree: true, childList: true, attributes: true,
                                                      attributeFilter: ['src']});
 }
@@ -165,6 +168,6 @@ def measure(scale: Scale) -> Row:
             "at the next frame, times faster": naive_frame / ours_frame,
             "by the page's own clock, ms": statistics.median(own_clock) if own_clock else "none",
         },
-        note="Until the image stands in the page with its pixels loaded; the screen shows it at its next frame, "
-        "up to 16 ms later at 60 Hz on both sides.",
+        note="Until the image stands in the page with its pixels loaded. A screen shows it at its next frame, on both "
+        "sides; a headless browser's frames don't wait for a screen.",
     )
