@@ -40,6 +40,8 @@ class Temperatures:
 class LeaveOneOut:
     """One recipe on the support set itself, each image scored as if it were not there.
 
+    One image of every other class is left out with it, so that no class is shorter than the rest.
+
     ``probabilities`` maps the sha256 of each support image that could be left out to its class
     probabilities (order of ``class_ids``). Images that are their class's only example are missing.
     The basis is kept fixed, and temperatures are fitted on these same rows: slightly optimistic.

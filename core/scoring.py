@@ -18,7 +18,7 @@ from core.calibration import LeaveOneOut, Temperatures, fit_temperature, log_sof
 from core.patches import Grid
 from core.ports import Index
 from core.scoring_basis import Basis
-from core.scoring_patch import Matches, PatchHalf
+from core.scoring_patch import Matches, PatchHalf, companions
 from core.scoring_whole import WholeHalf, fit_whole
 from core.settings import RECIPES
 from core.types import Calibrated, ClassRecord, Embeddings, IntArray
@@ -163,7 +163,7 @@ def fit_scores(
     usable = counts[y] > 1
     z = basis.project(embeddings.patches.reshape(len(embeddings), -1, embeddings.patches.shape[-1]))
     patch = PatchHalf(z, starts, k, index)
-    whole = fit_whole(basis.centre(whole_of(embeddings))[0], y, classes, usable)
+    whole = fit_whole(basis.centre(whole_of(embeddings))[0], y, classes, usable, companions(starts))
     matches = patch.leave_one_out()
     if not usable.any():
         return patch, whole, Temperatures(), Calibrated.NOT, matches, usable

@@ -72,6 +72,22 @@ class Matches:
         return result
 
 
+def companions(starts: tuple[int, ...]) -> IntArray:
+    """(n, C): which image of each class is left out when image i is judged; its own class's is i itself.
+
+    Leaving out one image alone makes its class, and only its class, smaller, so that at five shots the right
+    answer scores below chance and temperatures run to where nothing is said. With one image less in every
+    class all are equally short. A class with a single image keeps it (−1): without it it could not be scored.
+    """
+    counts = np.diff(starts)
+    y = np.repeat(np.arange(len(counts)), counts)
+    place = np.arange(starts[-1]) - np.asarray(starts)[y]  # within its class
+    left: IntArray = np.asarray(starts[:-1]) + place[:, None] % counts
+    left[:, counts == 1] = -1
+    left[np.arange(len(y)), y] = np.arange(len(y))
+    return left
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PatchHalf:
     """The support's whitened patches z (n, P, m) and the first image of each class.
@@ -95,31 +111,31 @@ class PatchHalf:
         similarities, rows = self._empty(n, patches)
         for c in range(self.classes):
             low, high = self._rows(c)
-            self._fill(similarities, rows, slice(None), c, flat, self.z.reshape(-1, axes)[low:high], low)
+            sims, found = self.index.top_k(flat, self.z.reshape(-1, axes)[low:high], self.k)
+            width = sims.shape[1]
+            similarities[:, :, c, :width] = sims.reshape(n, patches, width)
+            rows[:, :, c, :width] = (found + low).reshape(n, patches, width)
         return Matches(similarities, rows)
 
     def leave_one_out(self) -> Matches:
-        """Each support image against all the others: its own patches are masked whole.
+        """Each support image against the others, its own patches masked whole, its companions' as well.
 
-        Only its own class has to be retrieved anew for one image, so the other classes go in one piece.
+        ``companions`` says which image of every other class is left out with it, and why.
         """
         n, patches, axes = self.z.shape
         similarities, rows = self._empty(n, patches)
-        flat = self.z.reshape(-1, axes)
+        flat, left = self.z.reshape(-1, axes), companions(self.starts)
         for c in range(self.classes):
             low, high = self._rows(c)
-            first, last = self.starts[c], self.starts[c + 1]
-            others = np.r_[0:first, last:n]
-            if len(others):
-                queries = self.z[others].reshape(-1, axes)
-                self._fill(similarities, rows, others, c, queries, flat[low:high], low)
-            for image in range(first, last):
+            for image in np.unique(left[:, c]):  # all that do without the same image go in one piece
+                together = np.flatnonzero(left[:, c] == image)
                 own = image * patches
-                rest = np.r_[low:own, own + patches : high]
+                rest = np.arange(low, high) if image < 0 else np.r_[low:own, own + patches : high]
                 if len(rest):
-                    sims, found = self.index.top_k(self.z[image], flat[rest], self.k)
-                    similarities[image, :, c, : sims.shape[1]] = sims
-                    rows[image, :, c, : sims.shape[1]] = rest[found]
+                    sims, found = self.index.top_k(self.z[together].reshape(-1, axes), flat[rest], self.k)
+                    width = sims.shape[1]
+                    similarities[together, :, c, :width] = sims.reshape(len(together), patches, width)
+                    rows[together, :, c, :width] = rest[found].reshape(len(together), patches, width)
         return Matches(similarities, rows)
 
     def _rows(self, c: int) -> tuple[int, int]:
@@ -129,19 +145,3 @@ class PatchHalf:
     def _empty(self, n: int, patches: int) -> tuple[Float32, IntArray]:
         shape = (n, patches, self.classes, self.k)
         return np.full(shape, -np.inf, np.float32), np.full(shape, -1, np.int64)
-
-    def _fill(
-        self,
-        similarities: Float32,
-        rows: IntArray,
-        images: slice | IntArray,
-        c: int,
-        queries: Float32,
-        support: Float32,
-        low: int,
-    ) -> None:
-        sims, found = self.index.top_k(queries, support, self.k)
-        width = sims.shape[1]
-        target = similarities[images, :, c, :width]
-        similarities[images, :, c, :width] = sims.reshape(target.shape)
-        rows[images, :, c, :width] = (found + low).reshape(target.shape)

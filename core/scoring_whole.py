@@ -1,7 +1,7 @@
 """The whole half: kernel ridge regression on centred whole-image embeddings, in closed form.
 
-K = G̃G̃ᵀ + 1, α = (K + ℓI)⁻¹Y with Y = ±1 one class against the rest; leaving image j out gives
-Y_j − α_j / diag((K + ℓI)⁻¹)_j, exactly what a refit without it would give. All in float64.
+K = G̃G̃ᵀ + 1, A = (K + ℓI)⁻¹, α = AY with Y = ±1 one class against the rest. Leaving the images D out gives
+Y_D − A_DD⁻¹ α_D for them, exactly what a refit without them would give. All in float64.
 """
 
 from __future__ import annotations
@@ -42,20 +42,29 @@ def targets(y: IntArray, classes: int) -> Float64:
     return result
 
 
-def solve(kernel: Float64, y: IntArray, classes: int, penalty: float) -> tuple[Float64, Float64]:
-    """K (n, n) → α (n, C) and the leave-one-out outputs (n, C)."""
+def solve(kernel: Float64, y: IntArray, classes: int, penalty: float, left: IntArray) -> tuple[Float64, Float64]:
+    """K (n, n) → α (n, C), and for each image the outputs (n, C) of a refit without it and its companions.
+
+    ``left`` (n, C) as :func:`core.scoring_patch.companions` gives it: −1 where a class leaves none out.
+    """
     inverse = np.linalg.inv(kernel + penalty * np.eye(len(y)))
     expected = targets(y, classes)
     alpha = inverse @ expected
-    return alpha, expected - alpha / np.diag(inverse)[:, None]
+    loo = np.empty_like(alpha)
+    for pattern in np.unique(left >= 0, axis=0):  # one pattern but for classes with a single image
+        rows = np.flatnonzero(((left >= 0) == pattern).all(axis=1))
+        d = left[rows][:, pattern]  # (rows, |D|)
+        refit = expected[d] - np.linalg.solve(inverse[d[:, :, None], d[:, None, :]], alpha[d])
+        loo[rows] = refit[d == rows[:, None]]
+    return alpha, loo
 
 
-def fit_whole(centred: Float64, y: IntArray, classes: int, usable: NDArray[np.bool_]) -> WholeHalf:
+def fit_whole(centred: Float64, y: IntArray, classes: int, usable: NDArray[np.bool_], left: IntArray) -> WholeHalf:
     """ℓ is the one with the lowest leave-one-out NLL on the ``usable`` rows (n,), the default if there are none."""
     kernel = centred @ centred.T + 1.0
     best: tuple[float, WholeHalf] | None = None
     for penalty in PENALTIES if usable.any() else (DEFAULT_PENALTY,):
-        alpha, loo = solve(kernel, y, classes, penalty)
+        alpha, loo = solve(kernel, y, classes, penalty, left)
         nll = 0.0
         if usable.any():
             nll = smoothed_nll(loo[usable], y[usable], fit_temperature(loo[usable], y[usable], 1.0))

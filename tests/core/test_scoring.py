@@ -12,7 +12,7 @@ from core.calibration import fit_temperature, log_softmax, smoothed_nll
 from core.errors import InvalidInput, NotReady
 from core.indexes import create_index
 from core.scoring_basis import Basis, normalise
-from core.scoring_patch import Matches, PatchHalf
+from core.scoring_patch import Matches, PatchHalf, companions
 from core.scoring_whole import fit_whole, solve
 from core.settings import RECIPES
 from core.types import Calibrated, Embeddings
@@ -75,19 +75,20 @@ def test_a_class_is_scored_by_the_mean_of_its_three_best_matches():
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 999), shots=st.lists(st.integers(1, 4), min_size=2, max_size=4), k=st.integers(1, 5))
-def test_leave_one_out_of_the_patch_half_equals_taking_the_image_away(seed, shots, k):
+def test_leave_one_out_of_the_patch_half_equals_taking_the_image_and_its_companions_away(seed, shots, k):
     r = np.random.default_rng(seed)
     n, starts = sum(shots), tuple(int(s) for s in np.r_[0, np.cumsum(shots)])
     z = normalise(r.standard_normal((n, 4, 6)))
     index = create_index("numpy-exact")
-    left_out = PatchHalf(z, starts, k, index).leave_one_out()
+    left_out, left = PatchHalf(z, starts, k, index).leave_one_out(), companions(starts)
     for image in range(n):
         own = int(np.searchsorted(starts, image, side="right")) - 1
-        rest = np.delete(np.arange(n), image)
-        fewer = tuple(s - (c > own) for c, s in enumerate(starts))
         if shots[own] == 1:
             assert np.isneginf(left_out.per_class()[image, :, own]).all()
             continue
+        gone = left[image][left[image] >= 0]
+        rest = np.setdiff1d(np.arange(n), gone)
+        fewer = tuple(int(s - (gone < s).sum()) for s in starts)
         explicit = PatchHalf(z[rest], fewer, k, index).match(z[image : image + 1])
         np.testing.assert_allclose(left_out.similarities[image], explicit.similarities[0], atol=1e-6)
         one = Matches(left_out.similarities[image : image + 1], left_out.rows[image : image + 1])
@@ -96,25 +97,48 @@ def test_leave_one_out_of_the_patch_half_equals_taking_the_image_away(seed, shot
         assert not (images[left_out.rows[image] >= 0] == image).any()
 
 
+def test_one_image_of_every_class_is_left_out_together_except_where_it_is_the_only_one():
+    np.testing.assert_array_equal(
+        companions((0, 2, 5, 6)), [[0, 2, -1], [1, 3, -1], [0, 2, -1], [1, 3, -1], [0, 4, -1], [0, 2, 5]]
+    )
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_images_that_tell_nothing_are_not_judged_worse_than_chance(recipe):
+    """Pure noise at three shots: leaving out one image alone would put the right class last nearly always."""
+    shares = []
+    for seed in range(12):
+        labels = [0, 0, 0, 1, 1, 1]
+        fitted = fit(pipeline(recipe), support_set(labels), embeddings(seed, labels, signal=0.0, grid=(3, 3)))
+        shares.append(fitted.leave_one_out[recipe].accuracy)
+    assert 0.35 < np.mean(shares) < 0.65
+
+
 # --------------------------------------------------------------------------- whole half
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 999), n=st.integers(3, 12), classes=st.integers(2, 3), penalty=st.sampled_from([0.03, 1.0]))
-def test_leave_one_out_of_the_ridge_equals_an_explicit_refit(seed, n, classes, penalty):
+@given(
+    seed=st.integers(0, 999),
+    shots=st.lists(st.integers(1, 4), min_size=2, max_size=4),
+    penalty=st.sampled_from([0.03, 1.0]),
+)
+def test_leave_one_out_of_the_ridge_equals_an_explicit_refit(seed, shots, penalty):
     r = np.random.default_rng(seed)
+    n, classes, y = sum(shots), len(shots), np.repeat(np.arange(len(shots)), shots)
     g = normalise(r.standard_normal((n, 5))).astype(np.float64)
-    y = r.integers(0, classes, n)
-    kernel = g @ g.T + 1
-    _, left_out = solve(kernel, y, classes, penalty)
+    left = companions(tuple(int(s) for s in np.r_[0, np.cumsum(shots)]))
+    kernel, nobody = g @ g.T + 1, np.full((0, classes), -1)
+    _, left_out = solve(kernel, y, classes, penalty, left)
     for image in range(n):
-        rest = np.delete(np.arange(n), image)
-        alpha, _ = solve(kernel[np.ix_(rest, rest)], y[rest], classes, penalty)
-        np.testing.assert_allclose(left_out[image], kernel[image, rest] @ alpha, atol=1e-8)
+        rest = np.setdiff1d(np.arange(n), left[image])
+        if len(rest):
+            alpha, _ = solve(kernel[np.ix_(rest, rest)], y[rest], classes, penalty, nobody)
+            np.testing.assert_allclose(left_out[image], kernel[image, rest] @ alpha, atol=1e-8)
 
 
 def test_the_ridge_gives_the_worked_out_answer_for_two_opposite_images():
     """K = [[2, 0], [0, 2]], ℓ = 1 where nothing can be left out: α = ±1/3, outputs ±2/3."""
     g = np.array([[1.0, 0.0], [-1.0, 0.0]])
-    half = fit_whole(g, np.array([0, 1]), 2, np.array([False, False]))
+    half = fit_whole(g, np.array([0, 1]), 2, np.array([False, False]), companions((0, 1, 2)))
     assert half.penalty == 1.0
     np.testing.assert_allclose(half.alpha, [[1 / 3, -1 / 3], [-1 / 3, 1 / 3]])
     np.testing.assert_allclose(half.scores(g), [[2 / 3, -2 / 3], [-2 / 3, 2 / 3]])
