@@ -10,6 +10,7 @@ LONGEST_NAME = 100
 PAGE_STYLE = """<style>
 [data-testid="stMainBlockContainer"]:has(.rv-reviewer) { padding: 2.6rem 1.25rem 0.75rem; max-width: none; }
 [data-testid="stMain"]:has(.rv-reviewer) [data-testid="stVerticalBlock"] { gap: 0.5rem; }
+[data-testid="stMain"]:has(.rv-reviewer):focus { outline: none; box-shadow: none; }
 [data-testid="stElementContainer"]:has(> [data-testid="stHtml"] style) { display: none; }
 </style>"""
 

@@ -65,6 +65,7 @@ class Fake:
     state_of: Callable[[int], str] = lambda i: "shown"
     run_state: str = "done"
     down: bool = False
+    held_by_others: bool = False
     image_delay: float = 0.0
     refuse: Callable[[dict[str, Any]], str | None] = lambda decision: None
     conflict: Callable[[dict[str, Any]], bool] = lambda decision: False
@@ -276,6 +277,8 @@ def create(fake: Fake) -> FastAPI:
             fresh = [n for n in range(fake.count) if sha(n) not in stands]
             skipped = [n for n in range(fake.count) if stands.get(sha(n), {}).get("kind") == "skip"]
             chosen = [n for n in fresh + skipped if sha(n) not in have][: body["limit"]]
+            if fake.held_by_others:
+                chosen = []
             return {
                 "items": [fake.item(n) for n in chosen],
                 "progress": fake.progress(),

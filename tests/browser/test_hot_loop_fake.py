@@ -304,6 +304,48 @@ def test_heatmap_and_evidence_toggle_and_stay_as_chosen(page: Page, serve: Calla
     expect(page.locator(".rv-heat")).to_be_visible()
 
 
+# --------------------------------------------------------------------------- states
+def test_without_classes_the_page_says_where_to_add_them(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve(classes=0, state_of=lambda i: "none", run_state="no_support")
+    site.open(page)
+    site.ready(page, ahead=1)
+    expect(page.locator(".rv-banner")).to_contain_text("no classes yet")
+    expect(page.get_by_role("link", name="Add them")).to_have_attribute("href", "support")
+    page.keyboard.press("1")
+    expect_on_screen(page, 0)
+    assert site.fake.events == []
+
+
+def test_without_support_the_class_keys_work_and_the_page_links_to_support(
+    page: Page, serve: Callable[..., Site]
+) -> None:
+    site = serve(state_of=lambda i: "none", run_state="no_support")
+    site.open(page)
+    site.ready(page)
+    expect(page.get_by_role("link", name="Go to Support")).to_be_visible()
+    page.keyboard.press("1")
+    expect_on_screen(page, 1)
+    site.sent(page)
+    assert site.kinds == ["correct"]
+
+
+def test_without_images_the_page_says_to_import_some(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve(count=0)
+    site.open(page)
+    expect(page.locator(".rv-reviewer")).to_have_attribute("data-state", "no-images")
+    expect(page.get_by_role("link", name="Go to Images")).to_be_visible()
+    expect(page.locator("[data-item-id]")).to_have_count(0)
+
+
+def test_images_that_others_hold_are_waited_for_and_not_called_done(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve(count=3, held_by_others=True)
+    site.open(page)
+    expect(page.locator(".rv-message")).to_contain_text("3 images are reserved")
+    site.fake.held_by_others = False
+    site.ready(page, ahead=2)
+    expect_on_screen(page, 0)
+
+
 # --------------------------------------------------------------------------- undo
 def test_undo_goes_back_over_many_items_and_brings_each_on_screen(page: Page, serve: Callable[..., Site]) -> None:
     site = serve()

@@ -15,10 +15,15 @@ export class Messages {
     this.toastTimer = setTimeout(() => node.classList.remove("rv-on"), ms);
   }
 
-  banner(text) {
+  // `link`: [label, page] or null.
+  banner(text, link = null) {
     const node = this.node("banner");
     node.textContent = text;
     node.hidden = !text;
+    if (!link) return;
+    const anchor = make("a", "", link[0]);
+    anchor.href = link[1];
+    node.append(anchor);
   }
 
   message(title, text, actions) {

@@ -182,7 +182,7 @@ export class Panel {
       words = `${unsent} unsent \u2013 server away, retrying`;
     } else if (unsent) {
       state = "sending";
-      words = `Saving ${unsent}\u2026`;
+      words = `${unsent} unsent, sending`;
     }
     if (lost && unsent) words += " \u00b7 keep this tab open";
     node.dataset.saved = state;

@@ -7,7 +7,7 @@ import { Messages } from "./messages.js";
 import { Panel } from "./panel.js";
 import { Preferences } from "./preferences.js";
 import { Stage } from "./stage.js";
-import { make, plural, safeColour } from "./dom.js";
+import { plural, safeColour } from "./dom.js";
 import { whyNothing } from "./nothing.js";
 
 export class View {
@@ -176,13 +176,11 @@ export class View {
     this.messages.toast(message || both, 6000);
   }
 
-  #hint({ current, run, painted }) {
-    if (current.suggestion.state !== "none" || run?.state !== "no_support" || !painted) return;
-    if (!this.part("banner").hidden) return;
-    this.messages.banner("No suggestions yet: the support set is not ready.");
-    const link = make("a", "", "Go to Support");
-    link.href = "support";
-    this.part("banner").append(link);
+  #hint({ classes, current, run, painted }) {
+    if (!painted || !this.part("banner").hidden) return;
+    const lacking = current.suggestion.state === "none" && run?.state === "no_support";
+    if (!classes.length) this.messages.banner("There are no classes yet, so nothing can be labelled.", ["Add them", "support"]);
+    else if (lacking) this.messages.banner("No suggestions yet: the support set is not ready.", ["Go to Support", "support"]);
   }
 
   #beforeText({ kind, class_id: classId }) {
