@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 UI = ("streamlit", "fastapi", "starlette", "uvicorn", "typer", "rich", "plotly")
-HEAVY = ("torch", "transformers", "onnxruntime", "onnx", "streamlit", "plotly")  # sqlite-utils brings pandas
+HEAVY = ("torch", "transformers", "onnxruntime", "onnx", "streamlit", "plotly", "sqlite_utils", "pandas")
 PORTS = ("encoders", "indexes", "reasoners")
 
 

@@ -2,6 +2,9 @@
 
 ``_sqlite_migrations`` is the ledger of what was applied (sqlite-utils keeps it). All pending migrations
 run in one transaction: a database is never left between two schemas.
+
+sqlite-utils is imported only where something is to be applied: it brings pandas, for which the first page of
+a project that is up to date would wait.
 """
 
 from __future__ import annotations
@@ -9,14 +12,17 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import closing
+from functools import cache
 from pathlib import Path
-
-from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
+from typing import TYPE_CHECKING, Final
 
 from core.errors import ProjectError, SchemaTooNew
 from core.store.checks import utc_now
 from core.store.connection import connect
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+    from sqlite_utils.migrations import Migrations
 
 # The content hash of no images at all: support.version_of([]).
 EMPTY_SUPPORT = "e3b0c44298fc1c14"
@@ -297,9 +303,19 @@ def _run(db: Database, script: str) -> None:
 
 
 STEPS = (m0001_tables, m0002_queue_state_and_tallies, m0003_scored_before_explained)
-LEDGER = Migrations("ragvision.labels")
-for _step in STEPS:
-    LEDGER()(_step)
+NAME: Final = "ragvision.labels"  # of our set of migrations in the ledger
+TABLE: Final = "_sqlite_migrations"
+
+
+@cache
+def ledger() -> Migrations:
+    """The steps as sqlite-utils applies them."""
+    from sqlite_utils.migrations import Migrations
+
+    migrations = Migrations(NAME)
+    for step in STEPS:
+        migrations()(step)
+    return migrations
 
 
 def migrate(path: Path) -> None:
@@ -309,22 +325,32 @@ def migrate(path: Path) -> None:
     """
     try:
         with closing(connect(path)) as connection:
-            db = Database(connection, strict=True, execute_plugins=False)
-            _refuse_strangers(db, path)
+            _refuse_strangers(connection, path)
             _use_wal(connection)
-            if LEDGER.pending(db):
-                _apply(db, path)
+            if _applied(connection) != {step.__name__ for step in STEPS}:
+                _apply(connection, path)
     except sqlite3.DatabaseError as error:
         raise ProjectError(
             f"{path.name} cannot be used as a label store: {error}. Restore it from a backup or choose another folder."
         ) from error
 
 
-def _refuse_strangers(db: Database, path: Path) -> None:
-    tables = set(db.table_names())
-    if tables and LEDGER.migrations_table not in tables:
+def _tables(connection: sqlite3.Connection) -> set[str]:
+    return {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+def _applied(connection: sqlite3.Connection) -> set[str]:
+    """Names of the steps that were applied."""
+    if TABLE not in _tables(connection):
+        return set()
+    return {row[0] for row in connection.execute(f"SELECT name FROM {TABLE} WHERE migration_set = ?", (NAME,))}
+
+
+def _refuse_strangers(connection: sqlite3.Connection, path: Path) -> None:
+    tables = _tables(connection)
+    if tables and TABLE not in tables:
         raise ProjectError(f"{path.name} is a database, but not a label store. Choose another project folder.")
-    newer = sorted({m.name for m in LEDGER.applied(db)} - {step.__name__ for step in STEPS})
+    newer = sorted(_applied(connection) - {step.__name__ for step in STEPS})
     if newer:
         raise SchemaTooNew(
             f"{path.name} was written by a newer version of the workbench (its schema is at {newer[-1]}). "
@@ -345,12 +371,14 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             time.sleep(0.05)
 
 
-def _apply(db: Database, path: Path) -> None:
-    db.conn.execute("BEGIN IMMEDIATE")
+def _apply(connection: sqlite3.Connection, path: Path) -> None:
+    from sqlite_utils import Database
+
+    connection.execute("BEGIN IMMEDIATE")
     try:
-        _refuse_strangers(db, path)  # again: somebody may have migrated it while this waited for the lock
-        LEDGER.apply(db)
-        db.conn.execute("COMMIT")
+        _refuse_strangers(connection, path)  # again: somebody may have migrated it while this waited for the lock
+        ledger().apply(Database(connection, strict=True, execute_plugins=False))
+        connection.execute("COMMIT")
     finally:
-        if db.conn.in_transaction:
-            db.conn.execute("ROLLBACK")
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")

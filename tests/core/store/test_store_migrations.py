@@ -12,13 +12,13 @@ from store_values import MADE_AT, Clock, leased, sha
 from core.errors import ProjectError, SchemaTooNew
 from core.store import Store
 from core.store.connection import connect
-from core.store.migrations import LEDGER, STEPS
+from core.store.migrations import STEPS, ledger
 
 
 def oldest(path: Path) -> sqlite3.Connection:
     """A database as the first migration alone leaves it."""
     db = connect(path)
-    LEDGER.apply(Database(db, strict=True), stop_before=STEPS[1].__name__)
+    ledger().apply(Database(db, strict=True), stop_before=STEPS[1].__name__)
     return db
 
 
@@ -116,7 +116,7 @@ def test_a_newer_schema_is_refused_and_not_touched(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as db:
         db.execute(
             "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES (?, ?, ?)",
-            (LEDGER.name, "m9999_from_the_future", MADE_AT),
+            (ledger().name, "m9999_from_the_future", MADE_AT),
         )
         db.commit()
     with pytest.raises(SchemaTooNew, match="m9999_from_the_future"):
