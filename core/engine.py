@@ -77,6 +77,12 @@ class Engine:
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="decode")
         self.encoded = 0  # images that went through an encoder, for progress and for tests
 
+    @property
+    def basis_key(self) -> str:
+        """What a stored basis belongs to: the encoder of the support images and how the basis is fitted."""
+        settings = self.settings
+        return f"{self._support_encoder.id} axes={settings.pca_axes} shrinkage={settings.shrinkage:g}"
+
     def close(self) -> None:
         """Ends the decoding threads."""
         self._pool.shutdown(wait=True)
@@ -228,7 +234,11 @@ class Engine:
 
     def score(self, fitted: FittedSupport, images: Sequence[str]) -> Scores:
         """Class scores alone, from cached embeddings: nothing is encoded."""
-        return self.pipeline.score_only(fitted, self._query_cache.get(list(images)))
+        return self.pipeline.score_only(fitted, self.cached_embeddings(images))
+
+    def cached_embeddings(self, images: Sequence[str]) -> Embeddings:
+        """Patches and whole from the cache; NotFound for one that is not there."""
+        return self._query_cache.get(list(images))
 
     def whole(self, images: Sequence[str]) -> Float32:
         """(n, g) whole embeddings from the cache, L2-normalised; for likeness between images."""

@@ -25,9 +25,10 @@ import numpy as np
 
 from core.engine import Engine
 from core.errors import NotReady, RagVisionError
-from core.scoring import FittedSupport
+from core.scoring import FittedSupport, Scores
 from core.scoring_basis import Basis
 from core.settings import PipelineSettings
+from core.standing_scores import StandingScores
 from core.store import Store
 from core.types import Calibrated, ClassScore, Prediction, Status, SupportSet
 
@@ -38,6 +39,7 @@ SCORE_CHUNK = 128
 KEPT_RUNS = 10  # older runs' predictions are deleted, save those that somebody decided on
 IDLE_SECONDS = 5.0  # how often the store is looked at when nobody said that it changed
 LABELS_FOR_CALIBRATION = 30
+NOTHING = Scores(np.zeros((0, 0)), np.zeros((0, 0)), None, None)
 WORKER = "workbench"  # counts are asked for in some name
 
 
@@ -78,6 +80,7 @@ class _Job:
         self.to_predict: dict[str, None] = {}  # an ordered set
         self.total = 0
         self.finished = False
+        self.standing: tuple[dict[str, int], Scores] = ({}, NOTHING)  # image → row, and the scores
         self.margins: dict[str, float] = {}
 
 
@@ -109,6 +112,7 @@ class RunWorker:
         self._status = RunStatus("idle", "The suggestions are not being computed.")
         self._engine: Engine | None = None
         self._job: _Job | None = None
+        self._standing: StandingScores | None = None
         self._speed: deque[tuple[float, int]] = deque(maxlen=50)
 
     # ------------------------------------------------------------------ from other threads
@@ -184,7 +188,7 @@ class RunWorker:
                 self._say(
                     "failed",
                     "The suggestions could not be computed because of an internal error (details are in the "
-                    "server's log). Labelling goes on; it is tried again when something changes.",
+                    "server's log). Labelling goes on; it is tried again in a moment.",
                 )
             if not busy and not self._stop.is_set():
                 self._wake.wait(IDLE_SECONDS)
@@ -219,7 +223,18 @@ class RunWorker:
             tried = calibration_rung(self._store.counts(WORKER).labelled)
             self._new_job(job.engine.settings, job.support).calibration_tried = tried
             return True
+        self._prepare_for_changes(job)
         return False
+
+    def _prepare_for_changes(self, job: _Job) -> None:
+        """While nobody waits: the next change of the support set then re-scores the whole queue at once."""
+        standing = self._standing
+        images = job.engine.cached(self._store.query_images())
+        if not StandingScores.worth_it(len(images), len(job.fitted.classes)):
+            self._standing = None
+        elif standing is None or not standing.serves(job.engine, job.fitted) or not standing.covers(images):
+            self._standing = None  # lets go of the memory before the new one takes it
+            self._standing = StandingScores(job.engine, job.fitted, images)
 
     def _current_job(self) -> _Job | None:
         job = self._job
@@ -259,6 +274,8 @@ class RunWorker:
             code_version=self._code_version,
         )
         self._job = job = _Job(engine, support, fitted, run_id, labels)
+        if self._standing is not None and self._standing.serves(engine, fitted):
+            job.standing = self._standing.update(fitted)
         self._list_images(job)
         return job
 
@@ -302,14 +319,13 @@ class RunWorker:
 
     def _fit(self, engine: Engine, support: SupportSet) -> FittedSupport:
         records = self._store.images_by_id(set(support.images))
-        encoder = engine.query_encoder.id
-        stored = self._store.basis(encoder)
+        stored = self._store.basis(engine.basis_key)
         basis = None
         if stored is not None and not self._half_changed(stored[2], support):
             basis = Basis.from_bytes(stored[1])
         fitted, _unusable = engine.fit(support, records, basis=basis)
         if basis is None:
-            self._store.save_basis(fitted.basis.id, encoder, fitted.basis.to_bytes(), support.version)
+            self._store.save_basis(fitted.basis.id, engine.basis_key, fitted.basis.to_bytes(), support.version)
         return fitted
 
     def _half_changed(self, base: str, support: SupportSet) -> bool:
@@ -340,19 +356,21 @@ class RunWorker:
             return False
         queries = self._store.query_images()
         missing = set(queries) - set(engine.cached(queries))
-        todo = [i for i in queries if i in missing][:CHUNK]
+        todo = [i for i in queries if i in missing][: 8 * CHUNK]
         unusable = engine.embed_queries(todo)
         return len(unusable) < len(todo)
 
     # ------------------------------------------------------------------ work
     def _score_some(self, job: _Job) -> None:
         chunk = [job.to_score.popleft() for _ in range(min(SCORE_CHUNK, len(job.to_score)))]
-        scores = job.engine.score(job.fitted, chunk)
-        light = []
-        for row, image in enumerate(chunk):
-            prediction = _scored(job, image, scores.logits[row], scores.probabilities[row])
-            job.margins[image] = prediction.margin if prediction.margin is not None else 2.0
-            light.append(prediction)
+        known, standing = job.standing
+        light = [_scored(job, image, standing, known[image]) for image in chunk if image in known]
+        rest = [image for image in chunk if image not in known]
+        if rest:
+            scores = job.engine.score(job.fitted, rest)
+            light += [_scored(job, image, scores, row) for row, image in enumerate(rest)]
+        for prediction in light:
+            job.margins[prediction.image] = prediction.margin if prediction.margin is not None else 2.0
         self._store.save_predictions(job.run_id, light)
         if not job.to_score:  # the order of the queue is known now: predict in that order
             job.to_predict = dict.fromkeys(sorted(job.to_predict, key=lambda i: job.margins.get(i, 2.0)))
@@ -437,8 +455,9 @@ def what_is_missing(support: SupportSet) -> str:
     )
 
 
-def _scored(job: _Job, image: str, logits: np.ndarray, probabilities: np.ndarray) -> Prediction:
+def _scored(job: _Job, image: str, scores: Scores, row: int) -> Prediction:
     """A prediction that has its scores and not yet its evidence."""
+    logits, probabilities = scores.logits[row], scores.probabilities[row]
     order = np.argsort(-logits)
     ids = job.fitted.class_ids
     return Prediction(

@@ -289,3 +289,21 @@ def test_the_doctor_finds_lost_changed_and_stray_files(workbench: Workbench) -> 
     wrong = " ".join(c.sentence for c in workbench.doctor() if c.ok is False)
     assert "lost" in wrong and "changed on disk" in wrong
     assert "no row" in sentences[("stray files", None)]
+
+
+def test_a_large_queue_is_rescored_from_standing_scores_as_from_nothing(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.standing_scores.FEWEST", 5)
+    run_to_the_end(workbench)
+    wait(lambda: workbench._worker._standing is not None)
+    removed = workbench.store.support()[0]
+    workbench.remove_support(removed.id, by=ANNOTATOR)
+    run_to_the_end(workbench)
+    job = workbench._worker._job
+    assert job is not None and len(job.standing[0]) == 12
+    images = [image for image in workbench.store.query_images() if image != removed.image]
+    rows, scores = job.standing
+    anew = job.engine.score(job.fitted, images)
+    for i, image in enumerate(images):
+        assert scores.logits[rows[image]] == pytest.approx(anew.logits[i], abs=1e-5)
