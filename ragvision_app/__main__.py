@@ -7,7 +7,7 @@ import sys
 # several small products at once are faster on one thread each than fighting over all cores.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", str(max(1, (os.cpu_count() or 2) - 1)))
 
-from ragvision_app.cli.commands import main  # noqa: E402
+from ragvision_app.cli.commands import main
 
 if __name__ == "__main__":
     sys.exit(main())
