@@ -10,4 +10,5 @@ from core.types import Float32
 def unit_vectors(seed: int, *shape: int) -> Float32:
     """Random float32 vectors of length 1 along the last axis."""
     vectors = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors

@@ -68,7 +68,7 @@ def through_a_page(folder: Path, clicks: int) -> float:
     for seed in range(clicks + 3):
         texture(folder / "images" / f"{seed:04d}.jpg", seed, side=64)
     environment = {"NAIVE_IMAGES": str(folder / "images"), "NAIVE_STORE": str(folder / "naive.db")}
-    seconds = run_json("ragvision_app.bench._clicks", clicks, environment=environment)["seconds"]
+    seconds: list[float] = run_json("ragvision_app.bench._clicks", clicks, environment=environment)["seconds"]
     with closing(sqlite3.connect(folder / "naive.db")) as db:
         stored = db.execute("SELECT count(DISTINCT image) FROM decisions").fetchone()[0]
     if stored != clicks + 1:

@@ -30,7 +30,8 @@ def loop_and_sort(query: Float32, support: Float32, starts: tuple[int, ...], k: 
             best = np.argsort(-similarities)[:k]
             per_class.append(similarities[best].mean(dtype=np.float64))
         per_patch.append(per_class)
-    return np.mean(per_patch, axis=0)
+    result: NDArray[np.float64] = np.mean(per_patch, axis=0)
+    return result
 
 
 def measure(scale: Scale) -> Row:
@@ -44,7 +45,8 @@ def measure(scale: Scale) -> Row:
     half = PatchHalf(support, starts, settings.k_retrieval, create_index("numpy-exact"))
 
     def ours() -> NDArray[np.float64]:
-        return half.match(query).scores()[0]
+        scores: NDArray[np.float64] = half.match(query).scores()[0]
+        return scores
 
     def theirs() -> NDArray[np.float64]:
         return loop_and_sort(query[0], flat, starts, settings.k_retrieval)
