@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from core.store import Progress
     from core.workbench import Workbench
 
-REFRESH = "5s"
+REFRESH = 5.0  # seconds; as text, Streamlit would load pandas to read it, before the first page
 NOBODY = "(nobody yet)"  # whose own counts are zero, as long as no name was given
 
 
