@@ -5,6 +5,7 @@ import hashlib
 import streamlit as st
 
 from ragvision_app import state
+from ragvision_app.components.details import draw_details
 from ragvision_app.components.label_view import PAGE_STYLE, annotator_name, clicked_details
 from ragvision_app.components.reviewer import reviewer
 
@@ -55,9 +56,6 @@ def loop(annotator: str) -> None:
     )
     image = st.session_state.get(state.DETAILS)
     if image:
-        # brings plotly, for which the first image would wait
-        from ragvision_app.components.details import draw_details
-
         with st.container(key="rv_details", border=True):
             draw_details(workbench, image, annotator)
 

@@ -20,7 +20,7 @@ page.run()
 page.switch_page("../pages/label.py").run()
 assert not page.exception, page.exception
 assert "ragvision_app.components.reviewer" in sys.modules, "the Label page did not run"
-print([m for m in ("pandas", "plotly.graph_objects", "sqlite_utils", "onnxruntime", "torch") if m in sys.modules])
+print([m for m in ("pandas", "sqlite_utils", "onnxruntime", "torch") if m in sys.modules])
 """
 
 
