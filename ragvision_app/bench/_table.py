@@ -25,7 +25,7 @@ def show(rows: list[Row], result: dict[str, Any]) -> None:
         ("targets", "left"),
         ("", "left"),
     ):
-        table.add_column(heading, justify=justify, no_wrap=heading != "targets")  # type: ignore[arg-type]
+        table.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     for row in rows:
         table.add_row(
             row.name,

@@ -6,6 +6,7 @@ from ragvision_app.bench._chromium import chromium, new_page
 from ragvision_app.bench._projects import demo_project, scratch
 from ragvision_app.bench._row import Figure, Row, Scale, at_most
 from ragvision_app.bench._servers import workbench_server
+from ragvision_app.bench.first_page import ELEMENT
 from ragvision_app.bench.key_to_image import burst, open_label
 
 WHAT = "peak memory of the server"
@@ -27,7 +28,7 @@ def measure(scale: Scale) -> Row:
             burst(page, keys)
             for name in PAGES:
                 page.goto(f"{server.url}/{name}")
-                page.wait_for_selector("[data-testid=stMainBlockContainer] [data-testid=stElementContainer]")
+                page.locator(ELEMENT).locator("visible=true").first.wait_for()
                 page.wait_for_timeout(1000)
             peak = server.peak_megabytes()
     return Row(

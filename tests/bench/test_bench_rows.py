@@ -12,7 +12,7 @@ from core.scoring_patch import PatchHalf
 from ragvision_app.bench import document, measure, row_names
 from ragvision_app.bench._row import Scale
 from ragvision_app.bench._vectors import unit_vectors
-from ragvision_app.bench.retrieve import PATCHES, loop_and_sort
+from ragvision_app.bench.retrieve import PATCHES, loop_with_numpy, loop_with_torch
 
 IN_A_BROWSER = ("first-page", "key-to-image", "memory-server")
 
@@ -39,9 +39,10 @@ def test_a_row_that_opens_pages_runs_at_a_tiny_size(name):
     assert all(check.ok for check in row.checks if check.kind == "exactly")
 
 
-def test_both_ways_of_retrieving_give_the_same_scores():
+@pytest.mark.parametrize("loop", [loop_with_numpy, loop_with_torch])
+def test_every_way_of_retrieving_gives_the_same_scores(loop):
     support, query = unit_vectors(5, 7, PATCHES, 16), unit_vectors(6, 1, PATCHES, 16)
     starts = (0, 3, 7)
     half = PatchHalf(support, starts, 3, create_index("numpy-exact"))
-    plain = loop_and_sort(query[0], support.reshape(-1, 16), starts, 3)
+    plain = loop(query[0], support.reshape(-1, 16), starts, 3)
     np.testing.assert_allclose(half.match(query).scores()[0], plain, atol=1e-6)
