@@ -14,7 +14,9 @@ from typing import Any
 from core.errors import InvalidSettings
 
 RECIPES = ("ensemble", "patch", "whole", "vote")
+UNSURE = "unsure"
 ORDERS = ("uncertainty", "disagreement", "random", "import", "look-alikes")
+LISTS = (*ORDERS, UNSURE)  # what an annotator may ask for: the queue in an order, or what it marked unsure
 
 
 def _setting(default: Any, help: str, low: float | None = None, high: float | None = None) -> Any:

@@ -6,7 +6,7 @@ import streamlit as st
 
 from ragvision_app import state
 from ragvision_app.components.details import draw_details
-from ragvision_app.components.label_view import PAGE_STYLE, annotator_name, clicked_details
+from ragvision_app.components.label_view import PAGE_STYLE, QUEUES, annotator_name, clicked_details
 from ragvision_app.components.reviewer import reviewer
 
 COMPONENT = "reviewer"
@@ -35,6 +35,19 @@ if st.query_params.get("annotator") != name:
     st.query_params["annotator"] = name
 
 
+settings = workbench.settings.labelling
+asked_order = st.query_params.get("order") or settings.order
+with st.sidebar:
+    order = st.selectbox(
+        "Queue",
+        QUEUES,
+        index=list(QUEUES).index(asked_order) if asked_order in QUEUES else 0,
+        format_func=QUEUES.__getitem__,
+    )
+if order != (st.query_params.get("order") or settings.order):
+    st.query_params["order"] = order
+
+
 def toggle_details() -> None:
     """D opens the panel for the image on screen, and closes it when it is that image's already."""
     asked = clicked_details(st.session_state.get(COMPONENT))
@@ -45,11 +58,10 @@ def toggle_details() -> None:
 @st.fragment
 def loop(annotator: str) -> None:
     """Loop and panel rerun together, without the page and without remounting the loop."""
-    settings = workbench.settings.labelling
     reviewer(
         annotator=annotator,
         project=hashlib.sha256(str(workbench.project.root.resolve()).encode()).hexdigest()[:16],
-        order=settings.order,
+        order=order,
         prefetch=settings.prefetch,
         key=COMPONENT,
         on_details=toggle_details,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from core.settings import ORDERS
+from core.settings import LISTS
 from core.types import ClassRecord, Decision, ImageRecord, Kind, Label, Prediction
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ def _moment(value: str) -> str:
 
 
 def _order(value: str) -> str:
-    if value not in ORDERS:
-        raise ValueError(f"there is no such order; there are: {', '.join(ORDERS)}")
+    if value not in LISTS:
+        raise ValueError(f"there is no such order; there are: {', '.join(LISTS)}")
     return value
 
 

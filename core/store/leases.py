@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from core.errors import InvalidInput
-from core.settings import ORDERS
+from core.settings import LISTS, UNSURE
 from core.store.checks import a_name, a_sha256, an_integer, as_utc_text
 from core.store.records import Lease
 
@@ -55,6 +55,14 @@ def unpredicted_sql(order: str) -> str:
     )
 
 
+# The annotator's own list of images to come back to, whoever else has finished with them meanwhile.
+UNSURE_SQL: Final = """
+    SELECT l.image FROM labels l CROSS JOIN images i ON i.sha256 = l.image
+    WHERE l.annotator = :me AND l.state = 'unsure' AND i.queue_state > 0
+    AND l.image NOT IN (SELECT value FROM json_each(:have))
+    ORDER BY l.event_seq LIMIT :limit
+"""
+
 SKIPPED_SQL: Final = """
     SELECT l.image, l.event_seq FROM labels l CROSS JOIN images i ON i.sha256 = l.image
     WHERE l.annotator = :me AND l.state = 'skipped' AND i.queue_state BETWEEN 0 AND :overlap - 1
@@ -80,14 +88,18 @@ def lease_next(
     """Reserves up to ``limit`` images for the annotator, beside those that it has (whose leases are prolonged).
 
     Predicted ones first, in ``order``; then those without a prediction; then those that it skipped, the one
-    skipped first before the others.
+    skipped first before the others. The order ``unsure`` is a list of its own: what the annotator marked so.
     """
-    if order not in ORDERS:
-        raise InvalidInput(f"There is no order {order!r} of the queue. There are: {', '.join(ORDERS)}.")
+    if order not in LISTS:
+        raise InvalidInput(f"There is no order {order!r} of the queue. There are: {', '.join(LISTS)}.")
     me = _arguments(annotator, limit, have, lease_seconds, overlap)
     values: dict[str, Any] = {"me": me, "now": now, "overlap": overlap, "run_id": run_id, "have": json.dumps([*have])}
     chosen: list[str] = []
-    walks = ([predicted_sql(order)] if run_id is not None else []) + [unpredicted_sql(order)]
+    walks: list[str] = []
+    if order == UNSURE:
+        chosen = [row[0] for row in db.execute(UNSURE_SQL, {**values, "limit": limit})]
+    else:
+        walks = ([predicted_sql(order)] if run_id is not None else []) + [unpredicted_sql(order)]
     for sql in walks:
         if len(chosen) < limit:
             # One walk for each number of annotators so far: each follows its index without sorting.
@@ -96,7 +108,7 @@ def lease_next(
                 rows = db.execute(sql, {**values, "state": state, "limit": limit - len(chosen)})
                 found += [(row[1], row[2], row[0]) for row in rows]
             chosen += [image for _, _, image in sorted(found)[: limit - len(chosen)]]
-    if len(chosen) < limit:
+    if len(chosen) < limit and order != UNSURE:
         chosen += [row[0] for row in db.execute(SKIPPED_SQL, {**values, "limit": limit - len(chosen)})]
     expires_at = _later(now, lease_seconds)
     db.execute(

@@ -6,6 +6,15 @@ from typing import Any
 
 LONGEST_NAME = 100
 
+QUEUES = {
+    "uncertainty": "Least certain first",
+    "disagreement": "Scores against reasoner first",
+    "random": "Random",
+    "import": "As imported",
+    "look-alikes": "Look-alikes together",
+    "unsure": "Marked unsure by me",
+}
+
 # The loop takes the whole height of the window, so this page alone has narrow margins. Fixed text.
 PAGE_STYLE = """<style>
 [data-testid="stMainBlockContainer"]:has(.rv-reviewer) { padding: 2.6rem 1.25rem 0.75rem; max-width: none; }

@@ -35,11 +35,13 @@ def fill(workbench: Workbench, *, classes: tuple[str, ...] = ("functional", "def
             workbench.add_support_files(files(100 * (number + 1), per_class), record.id, by="ada")
 
 
-def page(name: str) -> AppTest:
-    """The app, on the page of that file."""
+def page(name: str, **query: str) -> AppTest:
+    """The app, on the page of that file, opened by a link with ``query``."""
     at = AppTest.from_file(str(APP), default_timeout=20)
     at.run()
     at.switch_page(f"../pages/{name}.py")
+    for key, value in query.items():
+        at.query_params[key] = value
     return at.run()
 
 

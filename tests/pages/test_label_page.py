@@ -11,6 +11,7 @@ from page_project import page, shown
 from streamlit.testing.v1 import AppTest
 
 from core.labelling import Detail, Suggestion
+from core.settings import LISTS
 from core.types import ClassRecord, ClassScore, Contributions, ImageRecord, Prediction, Status
 from ragvision_app import state
 from ragvision_app.components import label_view, theme
@@ -214,3 +215,14 @@ def test_the_panel_draws_scores_shares_and_heatmap(served, monkeypatch) -> None:
     assert not at.exception
     assert len(at.get("plotly_chart")) == 3
     assert "It adds up" in shown(at)
+
+
+def test_every_queue_that_can_be_asked_for_has_a_name_on_the_page() -> None:
+    assert set(label_view.QUEUES) == set(LISTS)
+
+
+def test_the_queue_of_the_link_is_chosen_and_an_unknown_one_is_the_default(served) -> None:
+    at = page("label", annotator="ada", order="unsure")
+    assert not at.exception and at.selectbox[0].value == "unsure"
+    at = page("label", annotator="ada", order="magic")
+    assert not at.exception and at.selectbox[0].value == "uncertainty"

@@ -30,6 +30,13 @@ export function whyNothing({ queue, outbox, run, tally, classes, problem }, tryN
       text: run?.sentence || "Import a folder, a zip file or single images first.",
       actions: [["Go to Images", "images"]],
     };
+  if (queue.order === "unsure")
+    return {
+      state: "empty",
+      title: "Nothing left that you marked unsure",
+      text: "Images that you put aside with U wait here until you decide them. Choose another queue in the sidebar to go on.",
+      actions: [],
+    };
   if (progress.left > 0)
     return {
       state: "taken",

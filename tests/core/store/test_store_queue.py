@@ -127,6 +127,18 @@ def test_a_skipped_image_comes_last_to_its_annotator_and_at_once_to_others(store
     assert leased(store, "anna") == [images[1], images[0]]
 
 
+def test_what_an_annotator_marked_unsure_is_a_list_of_its_own_until_it_is_decided(store: Store) -> None:
+    images = add_images(store, 4)
+    for put_aside in (images[2], images[0]):
+        store.decide(decision("unsure", put_aside))
+    store.decide(decision("unsure", images[1], "bert"))
+    mine = store.lease_next("anna", limit=9, order="unsure")
+    assert [lease.image for lease in mine] == [images[2], images[0]], "in the order in which they were put aside"
+    assert [lease.image for lease in store.lease_next("anna", limit=9, order="unsure", have=[images[2]])] == [images[0]]
+    store.decide(decision("correct", images[2], class_id=1))
+    assert [lease.image for lease in store.lease_next("anna", limit=9, order="unsure")] == [images[0]]
+
+
 def test_an_unsure_image_leaves_the_queue_for_everybody(store: Store) -> None:
     images = add_images(store, 2)
     store.decide(decision("unsure", images[0]))
