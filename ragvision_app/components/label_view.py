@@ -12,7 +12,7 @@ QUEUES = {
     "random": "Random",
     "import": "As imported",
     "look-alikes": "Look-alikes together",
-    "unsure": "Marked unsure by me",
+    "unsure": "My unsure ones",
 }
 
 # The loop takes the whole height of the window, so this page alone has narrow margins. Fixed text.
