@@ -217,13 +217,14 @@ class RunWorker:
         if not job.finished:
             self._store.finish_run(job.run_id)
             self._store.prune_predictions(KEPT_RUNS)
+            self._say_progress(job, "done")
+            self._prepare_for_changes(job)
             job.finished = True
         self._say_progress(job, "done")
         if self._calibration_is_due(job):
             tried = calibration_rung(self._store.counts(WORKER).labelled)
             self._new_job(job.engine.settings, job.support).calibration_tried = tried
             return True
-        self._prepare_for_changes(job)
         return False
 
     def _prepare_for_changes(self, job: _Job) -> None:
