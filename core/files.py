@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -37,8 +38,16 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = True, mode: int = 0
 def open_atomic(path: Path) -> Iterator[IO[str]]:
     """A UTF-8 text file that takes its name only when the block ends well. Raises OSError.
 
-    Line ends are written as given (``newline=""``), as the csv module wants it.
+    Line ends are written as given (``newline=""``), as the csv module wants it. A link is followed; what is no
+    plain file (``/dev/null``, a named pipe) is written into, never replaced.
     """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.exists() and not path.is_file():
+        with path.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        return
+    path = path.resolve()
     temporary = path.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
     try:
         with temporary.open("x", encoding="utf-8", newline="") as file:

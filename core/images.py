@@ -149,15 +149,10 @@ _DCT = 2 * np.cos(np.pi * np.outer(np.arange(8), 2 * np.arange(32) + 1) / 64)  #
 
 def shown(name: str, longest: int = 80) -> str:
     """A file's name as it may stand in a message: printable, short, in quotes."""
-    text = "".join(
-        "�" if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in BIDI_CONTROLS else c for c in name
-    )
+    text = printable(name)
     if len(text) > longest:
         text = f"{text[: longest // 2]}…{text[-(longest // 2 - 1) :]}"
     return f"“{text}”"
-
-
-BIDI_CONTROLS: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def storable(name: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -17,6 +18,9 @@ from PIL import Image
 
 from core.errors import UnknownAdapter
 from core.types import Answer, ClassRecord, ClassScore, Embeddings, Evidence, Float32, IntArray, QueryImage
+
+
+_WEIGHTS = re.compile(r"-[0-9a-f]{12}(?:-|$)")  # where an encoder's id turns from its name to its hashes
 
 
 @runtime_checkable
@@ -73,6 +77,11 @@ class Reasoner(Protocol):
 
     def reason(self, request: ReasonRequest) -> Answer:
         """Never raises for a bad answer: a failure is an Answer with status FAILED and a reason."""
+
+
+def short_name(encoder: str) -> str:
+    """What people call the encoder of this id: what stands before the hash of its weights."""
+    return _WEIGHTS.split(encoder, maxsplit=1)[0]
 
 
 def adapter_names(package: ModuleType) -> list[str]:

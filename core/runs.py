@@ -88,7 +88,8 @@ class RunWorker:
     """The background worker of one project. ``start`` and ``stop`` may be called again and again.
 
     ``compose`` makes the engine of a configuration (slow: it loads a model); ``settings`` gives those in
-    force. All public methods may be called from any thread and never wait for the worker's work.
+    force; ``prepare`` makes what the page will ask for of an image that is predicted. All public methods
+    may be called from any thread and never wait for the worker's work.
     """
 
     def __init__(
@@ -97,11 +98,13 @@ class RunWorker:
         *,
         settings: Callable[[], PipelineSettings],
         compose: Callable[[PipelineSettings], Engine],
+        prepare: Callable[[str], None],
         code_version: str,
     ) -> None:
         self._store = store
         self._settings = settings
         self._compose = compose
+        self._prepare = prepare
         self._code_version = code_version
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -390,6 +393,7 @@ class RunWorker:
         self._speed.append((time.monotonic() - began, len(chunk)))
         for image in chunk:
             job.to_predict.pop(image, None)
+            self._prepare(image)
         self._say_progress(job, "computing")
 
     # ------------------------------------------------------------------ saying

@@ -5,6 +5,7 @@ Delivery code (pages, API, command line) talks to a :class:`Workbench`, and to t
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -18,9 +19,10 @@ from core.calibration import LeaveOneOut
 from core.embedding_cache import EmbeddingCache
 from core.encoders import create_encoder
 from core.engine import Cache, Engine
+from core.errors import ImageError, NotFound
 from core.exports import ExportReport, label_rows
 from core.health import check_files
-from core.images import open_stored, preview_bytes
+from core.images import PREVIEW_SIZES, open_stored, preview_bytes
 from core.imports import ImageSource, ImportReport, Refused, SupportReport, upload_source
 from core.imports.labels import LabelImport, import_labels
 from core.labelling import Detail, Labelling, QueueItem
@@ -36,6 +38,8 @@ from core.settings import PipelineSettings, Settings
 from core.store import DecisionResult, Finding, Progress, Store, UndoableEvent, health
 from core.types import Decision, Origin, SupportImage
 from core.version import CODE_VERSION
+
+log = logging.getLogger("ragvision.workbench")
 
 NOTICE_FILE = "NOTICE.txt"
 
@@ -91,6 +95,7 @@ class Workbench:
             store,
             settings=lambda: self._settings.pipeline,
             compose=lambda settings: create_engine(settings, self._load, project=project),
+            prepare=self._prepare_preview,
             code_version=CODE_VERSION,
         )
         self._labelling = Labelling(
@@ -114,6 +119,13 @@ class Workbench:
 
     def _load(self, image: str) -> Image.Image:
         return open_stored(self.project.image_path(image), self._settings.images)
+
+    def _prepare_preview(self, image: str) -> None:
+        """Encodes the preview ahead: at 20 keys a second the browser outruns an encoder."""
+        try:
+            preview_bytes(self.project, image, PREVIEW_SIZES["preview"], self._settings.images)
+        except (ImageError, NotFound, OSError) as error:  # said where the image is shown
+            log.info("no preview of %s: %s", image[:12], error)
 
     # ------------------------------------------------------------------ settings and worker
     @property
@@ -207,7 +219,7 @@ class Workbench:
 
     def preview(self, image: str, size: int) -> bytes:
         """A re-encoded WebP of the image, at most ``size`` pixels on its long side."""
-        return preview_bytes(self.project, image, size)
+        return preview_bytes(self.project, image, size, self._settings.images)
 
     # ------------------------------------------------------------------ support
     def add_support(self, image: str, class_id: int, *, by: str, origin: Origin = Origin.UPLOAD) -> SupportImage:

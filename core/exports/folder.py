@@ -27,6 +27,7 @@ from core.exports._rows import LabelRow
 from core.files import TEMPORARY, sync_folder
 from core.images import EXTENSIONS, shown, stored_format
 from core.project import Project
+from core.text import json_line
 from core.types import Kind
 
 MANIFEST = "labels.jsonl"
@@ -101,7 +102,7 @@ def _build(rows: list[LabelRow], root: Path, out: Path, project: Project, link: 
     with (root / MANIFEST).open("x", encoding="utf-8", newline="") as manifest:
         for row in rows:
             values = {"file": files.get(row.image), **row.to_dict()}
-            manifest.write(json.dumps(values, ensure_ascii=False) + "\n")
+            manifest.write(json_line(values))
     true_names = {folder: name for name, folder in folders.items()}
     (root / CLASSES).write_text(json.dumps(true_names, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     return ExportReport(out, len(rows), len(files), sum(name is None for name in classes.values()))

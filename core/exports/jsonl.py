@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
@@ -11,6 +10,7 @@ from core.exports._report import ExportReport, cannot_write
 from core.exports._rows import LabelRow
 from core.files import open_atomic
 from core.project import Project
+from core.text import json_line
 
 MEDIA_TYPE = "application/x-ndjson"
 
@@ -29,5 +29,5 @@ def write(rows: Iterable[LabelRow], file: IO[str]) -> int:
     """Write to an open text file; the number of rows."""
     count = 0
     for count, row in enumerate(rows, 1):  # noqa: B007 - the count is what is returned
-        file.write(json.dumps(row.to_dict(), ensure_ascii=False) + "\n")
+        file.write(json_line(row.to_dict()))
     return count

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request, Response
 
 from core.errors import NotFound
+from core.images import PREVIEW_SIZES as SIZES
 from ragvision_app.routes.lanes import Lanes
 from ragvision_app.routes.paths import ImageId
 from ragvision_app.schemas import ErrorOut
@@ -14,7 +15,6 @@ from ragvision_app.schemas import ErrorOut
 if TYPE_CHECKING:
     from core.workbench import Workbench
 
-SIZES = {"thumb": 160, "small": 320, "preview": 1024}  # longest side, pixels
 _CACHE = "public, max-age=31536000, immutable"
 
 

@@ -86,6 +86,12 @@ def test_every_query_gets_a_suggestion_with_evidence_that_adds_up(workbench: Wor
         assert suggestion.evidence and set(suggestion.cited_evidence) <= {e.number for e in suggestion.evidence}
 
 
+def test_the_preview_of_a_predicted_image_is_there_before_it_is_asked_for(workbench: Workbench) -> None:
+    run_to_the_end(workbench)
+    kept = {path.stem for path in (workbench.project.thumbnails_dir / "1024").glob("*/*.webp")}
+    assert kept == set(workbench.store.query_images())
+
+
 def test_a_restarted_worker_computes_only_what_is_missing(workbench: Workbench) -> None:
     run_to_the_end(workbench)
     run = workbench.store.current_run()
