@@ -47,7 +47,7 @@ def open_atomic(path: Path) -> Iterator[IO[str]]:
         with path.open("w", encoding="utf-8", newline="") as file:
             yield file
         return
-    path = path.resolve()
+    path = Path(os.path.realpath(path))
     temporary = path.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
     try:
         with temporary.open("x", encoding="utf-8", newline="") as file:

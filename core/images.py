@@ -12,7 +12,6 @@ import io
 import re
 import struct
 import threading
-import unicodedata
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -27,6 +26,7 @@ from core.errors import DamagedImage, ImageTooLarge, InvalidInput, NotFound, Uns
 from core.files import write_atomic
 from core.project import Project
 from core.settings import ImageLimits
+from core.text import printable
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP")
 EXTENSIONS: Final = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp"}

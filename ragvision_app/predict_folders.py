@@ -17,7 +17,7 @@ from PIL import Image
 
 from core.engine import Engine, Unusable
 from core.errors import ImageError, ImportFailed, InvalidInput
-from core.images import decode, shown
+from core.images import decode, shown, storable
 from core.imports import ImageSource, SourceFile, folder_source
 from core.settings import ImageLimits
 from core.store.support import version_of
@@ -61,7 +61,7 @@ def read_examples(root: Path, limits: ImageLimits) -> Examples:
     if not folders:
         raise ImportFailed(f"{root} has no sub-folders. Give each class a sub-folder that holds its example images.")
     classes = tuple(
-        ClassRecord(id=number, name=folder.name, key=None, colour="", position=number)
+        ClassRecord(id=number, name=storable(folder.name), key=None, colour="", position=number)
         for number, folder in enumerate(folders, 1)
     )
     records: dict[str, ImageRecord] = {}
@@ -73,11 +73,11 @@ def read_examples(root: Path, limits: ImageLimits) -> Examples:
         try:
             source = folder_source(folder)
         except ImportFailed as error:
-            refused.append((folder.name, str(error)))
+            refused.append((class_.name, str(error)))
             continue
-        refused += [(f"{folder.name}/{r.name}", r.reason) for r in source.refused]
+        refused += [(storable(f"{class_.name}/{r.name}"), r.reason) for r in source.refused]
         for file in source:
-            name = f"{folder.name}/{file.name}"
+            name = storable(f"{class_.name}/{file.name}")
             query = read_query(replace(file, name=name), limits)
             if query.record is None:
                 refused.append((name, query.reason))
@@ -99,19 +99,20 @@ def read_examples(root: Path, limits: ImageLimits) -> Examples:
 
 
 def read_query(file: SourceFile, limits: ImageLimits) -> Query:
-    """One file, decoded; a reason instead where it cannot be."""
+    """One file, decoded; a reason instead where it cannot be. Bytes of its name that are no text are spelt out."""
+    name = storable(file.name)
     if file.size > limits.max_bytes:  # before it is read
         reason = f"it has {file.size:,} bytes; at most {limits.max_bytes:,} are accepted. Save it smaller."
-        return Query(file.name, None, None, reason)
+        return Query(name, None, None, reason)
     try:
-        decoded = decode(file.read(), file.name, limits)
+        decoded = decode(file.read(), name, limits)
     except ImageError as error:
-        return Query(file.name, None, None, str(error))
+        return Query(name, None, None, str(error))
     except OSError as error:
-        return Query(file.name, None, None, f"it cannot be read: {error.strerror or error}.")
+        return Query(name, None, None, f"it cannot be read: {error.strerror or error}.")
     record = ImageRecord(
         sha256=decoded.sha256,
-        name=file.name,
+        name=name,
         source="",
         width=decoded.width,
         height=decoded.height,
@@ -119,7 +120,7 @@ def read_query(file: SourceFile, limits: ImageLimits) -> Query:
         phash=decoded.phash,
         imported_at="",
     )
-    return Query(file.name, record, decoded.image)
+    return Query(name, record, decoded.image)
 
 
 def batches(files: Iterable[SourceFile], limits: ImageLimits) -> Iterator[list[Query]]:
@@ -185,7 +186,7 @@ def predict_lines(
                     yield prediction_line(query.name, predictions[query.record.sha256], names, support_names, each)
         for refused in queries.refused:
             prediction = engine.unreadable(fitted, Unusable(refused.name, refused.reason))
-            yield prediction_line(refused.name, prediction, names, support_names, 0.0)
+            yield prediction_line(storable(refused.name), prediction, names, support_names, 0.0)
     finally:
         engine.close()
 

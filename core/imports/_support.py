@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import ImportFailed, InvalidInput
-from core.images import BIDI_CONTROLS, shown, storable
+from core.images import shown, storable
 from core.imports._importer import ImportReport, Progress, import_images
 from core.imports._source import ImageSource, Refused
 from core.imports.folder import folder_source
@@ -17,6 +17,7 @@ from core.imports.zip import zip_source
 from core.project import Project
 from core.settings import ImageLimits
 from core.store.checks import LONGEST_NAME, folded
+from core.text import BIDI_CONTROLS
 from core.types import Origin
 
 if TYPE_CHECKING:  # the store is handed in

@@ -9,23 +9,30 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from core.text import printable
+
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+def _safe(sentence: str) -> str:
+    """A sentence that names files as they are called, without what would steer the terminal."""
+    return escape(printable(sentence, keep="\n\t"))
+
+
 def complain(sentence: str) -> None:
     """One error sentence on stderr."""
-    err.print(f"[bold red]Error:[/] {escape(sentence)}")
+    err.print(f"[bold red]Error:[/] {_safe(sentence)}")
 
 
 def warn(sentence: str) -> None:
     """One warning on stderr; the command goes on."""
-    err.print(f"[yellow]Note:[/] {escape(sentence)}")
+    err.print(f"[yellow]Note:[/] {_safe(sentence)}")
 
 
 def say(sentence: str) -> None:
     """One line on stdout, taken literally."""
-    out.print(escape(sentence))
+    out.print(_safe(sentence))
 
 
 class Bar:
@@ -60,6 +67,6 @@ def listed(title: str, rows: Iterable[tuple[str, str]], limit: int = 20) -> None
         return
     warn(title)
     for name, reason in rows[:limit]:
-        err.print(f"  {escape(name)}: {escape(reason)}")
+        err.print(f"  {escape(printable(name))}: {_safe(reason)}")
     if len(rows) > limit:
         err.print(f"  and {len(rows) - limit} more")

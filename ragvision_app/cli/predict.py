@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +44,7 @@ def predict(
     python -m ragvision_app predict --support examples --queries photos --recipe patch --out - | jq .flag
     """
     from core.imports import folder_source
+    from core.text import json_line
     from core.workbench import create_engine
     from ragvision_app.predict_folders import predict_lines, read_examples
 
@@ -64,7 +64,7 @@ def predict(
     with lines_to(out) as file, progress_bar("Predicting", total=total) as bar:
         lines = predict_lines(lambda load: create_engine(settings, load), examples, source, limits)
         for number, line in enumerate(lines, 1):
-            file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
+            file.write(json_line(line))
             if line["status"] == "unreadable":
                 unreadable.append((line["image"], line["reason"]))
             elif line["flag"] is None:

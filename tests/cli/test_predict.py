@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import threading
 
 import pytest
@@ -230,3 +231,54 @@ def test_what_lies_decoded_and_waiting_is_bounded(monkeypatch, side, most):
         del batch
     assert seen == [file.name for file in files]
     assert 1 < held["most"] <= most
+
+
+def test_names_that_are_no_text_and_names_that_steer_the_terminal_are_spelt_out(call, tmp_path):
+    """A Linux name is bytes: not always UTF-8, and sometimes with line ends or escape sequences in it."""
+    support, queries = tmp_path / "support", tmp_path / "queries"
+    for seed, (folder, file) in enumerate((("a", "1.png"), (os.fsdecode(b"b\xff"), os.fsdecode(b"2\xfe.png")))):
+        picture(support / folder / file, ("disc", "stripes")[seed], seed)
+    names = [os.fsdecode(b"q\xff.png"), "line\u2028end\x85.png", os.fsdecode(b"dir\xfd/in.png")]
+    for seed, name in enumerate(names):
+        picture(queries / name, "disc", seed + 5)
+    (queries / "\x1b[31mred\nError.png").write_text("no image")
+    (queries / os.fsdecode(b"old\xff.gif")).write_text("no image")
+    out = tmp_path / "out.jsonl"
+    done = call("predict", "--support", support, "--queries", queries, "--out", out)
+    assert done.code == 0, done.err
+    lines = lines_of(out)
+    assert {line["image"] for line in lines} == {
+        "q\\xff.png", names[1], "dir\\xfd/in.png", "\x1b[31mred\nError.png", "old\\xff.gif"
+    }  # fmt: skip
+    read = [line for line in lines if line["status"] == "ok"]
+    assert len(read) == 3
+    for line in read:
+        assert set(line["scores"]) == {"a", "b\\xff"}
+        assert "b\\xff/2\\xfe.png" in line["contributions"]["by_support_image"]
+        check_adds_up(line)
+    assert "\x1b" not in done.err and "\nError.png" not in done.err
+
+
+def test_a_device_or_a_pipe_as_out_is_written_into_and_not_replaced(call, tmp_path, examples, photos):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    got: list[str] = []
+    reader = threading.Thread(target=lambda: got.append(pipe.read_text(encoding="utf-8")))
+    reader.start()
+    done = call("predict", "--support", examples, "--queries", photos, "--out", pipe)
+    reader.join()
+    assert done.code == 0, done.err
+    assert pipe.is_fifo() and all(json.loads(line) for line in got[0].splitlines())
+
+
+def test_a_folder_as_out_is_named_before_any_work(call, tmp_path, examples, photos):
+    done = call("predict", "--support", examples, "--queries", photos, "--out", tmp_path)
+    assert done.code == 1
+    assert done.err.strip() == f"Error: Is a directory: {tmp_path}."
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_link_as_out_stays_a_link(call, tmp_path, examples, photos):
+    (tmp_path / "link").symlink_to(tmp_path / "there.jsonl")
+    assert call("predict", "--support", examples, "--queries", photos, "--out", tmp_path / "link").code == 0
+    assert (tmp_path / "link").is_symlink() and lines_of(tmp_path / "there.jsonl")
