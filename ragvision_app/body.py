@@ -35,6 +35,9 @@ class GuardBodies:
                 403, "This request comes from another web site, so it was refused.", code="foreign_origin"
             )(scope, receive, send)
             return
+        if scope["method"] != "POST":  # no route takes it, and the router says so (405) without reading a body
+            await self._app(scope, receive, send)
+            return
         if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             # forms and plain text are what a foreign page can send without being asked
             await error_response(

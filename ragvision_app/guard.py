@@ -62,6 +62,8 @@ class Guard:
         path, in_api = scope["path"], scope["path"].startswith("/api/")
         if path in OPEN_PATHS:
             return None
+        if in_api and not path.isprintable():  # Starlette's mount lets a line end slip past the API, to the pages
+            return error_response(404, "There is nothing at that address. The routes are listed at /api/docs.")
         if scope["type"] == "websocket" and "origin" in headers and is_foreign(headers):
             return error_response(403, "This request comes from another web site, so it was refused.")
         if self._token is None:

@@ -93,17 +93,22 @@ def _row(store: Store, label: Label, image: ImageRecord, names: dict[int, str]) 
         note=label.note or None,
         conflict=label.conflict,
         prediction_id=event["prediction_id"],
-        **_provenance(_prediction(store, event["prediction_id"]), names, label.class_id),
+        **_provenance(_prediction(store, label.image, event["prediction_id"]), names, label.class_id),
     )
 
 
-def _prediction(store: Store, prediction_id: int | None) -> Prediction | None:
+def _prediction(store: Store, image: str, prediction_id: int | None) -> Prediction | None:
+    """The prediction that was shown; None for an id that names none of this image.
+
+    The id came from a client: whatever it says, the label is exported, never with another image's numbers.
+    """
     if prediction_id is None:
         return None
     try:
-        return store.prediction_by_id(prediction_id)
-    except NotFound:  # the id came from a client; the label is exported all the same
+        predicted = store.prediction_by_id(prediction_id)
+    except NotFound:
         return None
+    return predicted if predicted.image == image else None
 
 
 def _provenance(predicted: Prediction | None, names: dict[int, str], class_id: int | None) -> dict[str, Any]:

@@ -49,6 +49,19 @@ def test_what_a_form_can_send_is_refused(client: TestClient, fake: FakeWorkbench
     assert fake.decisions == {}
 
 
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "TRACE", "NONSENSE"])
+@pytest.mark.parametrize("path", ["/decisions", "/labels"])
+def test_a_method_that_no_route_has_is_a_405_whatever_the_body(client: TestClient, method: str, path: str) -> None:
+    assert_failure(client.request(method, path), 405, "method_not_allowed")
+    answer = client.request(method, path, headers={"Origin": "https://evil.example"})
+    assert_failure(answer, 403, "foreign_origin")
+
+
+def test_every_route_is_a_get_or_a_post_as_the_guard_takes_for_granted(client: TestClient) -> None:
+    described = client.get("/openapi.json").json()["paths"].values()
+    assert {method for methods in described for method in methods} == {"get", "post"}
+
+
 def test_a_charset_beside_the_type_is_fine(client: TestClient) -> None:
     headers = {"Content-Type": "Application/JSON; charset=utf-8"}
     assert client.post("/queue", content=b'{"annotator": "ada"}', headers=headers).status_code == 200

@@ -180,3 +180,9 @@ def test_pages_cannot_be_framed_elsewhere_nor_sniffed(local: TestClient) -> None
 def test_a_refusal_has_the_one_shape(local: TestClient) -> None:
     answer = local.get("/api/labels", headers={"Host": "evil.example"})
     assert_failure(answer, 403, "host_not_allowed", "'evil.example'")
+
+
+@pytest.mark.parametrize("path", ["/api/images/%0A/thumb", "/api/items/a%0Ab/detail", "/api/%00", "/api/%E2%80%A8"])
+def test_a_line_end_in_an_address_of_the_api_is_a_404_in_the_one_shape_not_a_page(local: TestClient, path: str) -> None:
+    """A mount's pattern ends at a line end, so such a request would reach the pages' server instead."""
+    assert_failure(local.get(path), 404, "not_found")

@@ -149,6 +149,13 @@ def test_a_prediction_that_never_was_costs_no_label(store):
 
 
 # --------------------------------------------------------------------------- every format
+def test_a_prediction_of_another_image_lends_its_numbers_to_no_label(labelled):
+    store, _, of_the_first = labelled
+    decide(store, 1, Kind.ACCEPT, 1, prediction_id=of_the_first)
+    row = next(row for row in label_rows(store, "Ada") if row.image == sha(1))
+    assert (row.prediction_id, row.encoder, row.predicted_class) == (of_the_first, None, None)
+
+
 def test_each_file_is_a_format_and_nothing_else_is():
     assert adapter_names(exports) == ["csv", "folder", "jsonl"]
 
