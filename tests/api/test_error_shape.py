@@ -21,7 +21,7 @@ Body = Callable[..., dict[str, Any]]
         ("GET", "/nowhere", 404, "not_found"),
         ("GET", "/", 404, "not_found"),
         ("GET", "/queue", 405, "method_not_allowed"),
-        ("PUT", "/decisions", 405, "method_not_allowed"),  # no body: refused before it is routed
+        ("PUT", "/decisions", 405, "method_not_allowed"),
         ("GET", f"/images/{UNKNOWN_SHA}/thumb", 404, "not_found"),
         ("GET", f"/images/{SHA}/huge", 404, "not_found"),
         ("GET", f"/images/{SHA.upper()}/thumb", 404, "not_found"),
