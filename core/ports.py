@@ -19,7 +19,6 @@ from PIL import Image
 from core.errors import UnknownAdapter
 from core.types import Answer, ClassRecord, ClassScore, Embeddings, Evidence, Float32, IntArray, QueryImage
 
-
 _WEIGHTS = re.compile(r"-[0-9a-f]{12}(?:-|$)")  # where an encoder's id turns from its name to its hashes
 
 

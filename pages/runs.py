@@ -32,7 +32,8 @@ def current() -> None:
         version = status.support_version[:12] or "none yet"
         st.caption(
             f"Encoder {pipeline.encoder} · reasoner {pipeline.reasoner} · recipe {pipeline.recipe} · "
-            f"support version {version}"
+            f"support version {version}",
+            help=f"In full: {status.encoder}; {status.reasoner}." if status.encoder else None,
         )
         if stale := stale_sentence(status):
             st.warning(stale, icon=":material/update:")
@@ -54,10 +55,10 @@ def history() -> None:
                 "Images": st.column_config.NumberColumn(
                     format="localized", help="images with a suggestion of this run"
                 ),
-                "Encoder": st.column_config.TextColumn(width="medium", help="name, weights and preprocessing"),
                 "Reasoner": st.column_config.TextColumn(width="medium"),
                 "Started": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss"),
                 "Support version": st.column_config.TextColumn(help="content hash of the support set that was used"),
+                "Encoder's id": st.column_config.TextColumn(width="small", help="name, weights and preprocessing"),
             },
         )
     if failed := failed_rows(workbench):

@@ -14,10 +14,13 @@ from ragvision_app.sidebar import draw_sidebar  # noqa: E402
 
 ICON = str(HERE / "icon.svg")  # a file of ours: Streamlit's own icons for the tab come from another server
 
-# a header as high as its one button, which covers nothing of the page under it
+# The header lies over the first line of the page, whose ends keep clear of its buttons (--rv-lead, --rv-trail).
 STYLE = """<style>
-header[data-testid="stHeader"] { height: 2.25rem; min-height: 2.25rem; background: transparent; pointer-events: none; }
+.stApp { --rv-lead: 0px; --rv-trail: 2.5rem; font-variant-numeric: tabular-nums; }
+.stApp:has([data-testid="stExpandSidebarButton"]) { --rv-lead: 5.25rem; }
+header[data-testid="stHeader"] { height: 3rem; min-height: 3rem; background: transparent; pointer-events: none; }
 header[data-testid="stHeader"] button { pointer-events: auto; }
+[data-testid="stCaptionContainer"] { color: light-dark(#5c6370, #a3abb8); opacity: 1; }
 </style>"""
 
 

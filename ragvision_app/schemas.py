@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from core.ports import short_name
 from core.settings import LISTS
 from core.types import ClassRecord, Decision, ImageRecord, Kind, Label, Prediction
 
@@ -229,6 +230,7 @@ class SuggestionOut(BaseModel):
     margin: float | None
     calibrated: str | None
     encoder: str | None
+    encoder_name: str | None
     reasoner: str | None
     recipe: str | None
     support_version: str | None
@@ -403,6 +405,7 @@ def suggestion_json(suggestion: Suggestion) -> dict[str, Any]:
         "margin": None,
         "calibrated": None,
         "encoder": None,
+        "encoder_name": None,
         "reasoner": None,
         "recipe": None,
         "support_version": None,
@@ -421,6 +424,7 @@ def suggestion_json(suggestion: Suggestion) -> dict[str, Any]:
         "margin": p.margin,
         "calibrated": p.calibrated.value,
         "encoder": p.encoder,
+        "encoder_name": short_name(p.encoder),
         "reasoner": p.reasoner,
         "recipe": p.recipe,
         "support_version": p.support_version,

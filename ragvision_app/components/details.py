@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import math
+import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from core.errors import RagVisionError
+from core.ports import short_name
 from ragvision_app.components.theme import Tokens, diverging, support_colours, template, tokens
 
 if TYPE_CHECKING:
@@ -22,12 +24,19 @@ if TYPE_CHECKING:
     from core.workbench import Workbench
 
 MOST_SUPPORT = 14  # bars of their own; the rest is one bar
+_COLUMN = 50  # pixels, of the numbers beside the bars
 _CONFIG = {"displaylogo": False, "displayModeBar": False}
 
 
 def short(name: str, length: int = 28) -> str:
-    """``name`` cut to ``length`` for an axis, and without markup: Plotly reads tags in labels."""
-    return html.escape(name if len(name) <= length else f"{name[: length - 1]}…")
+    """``name`` cut to ``length`` columns for an axis, and without markup: Plotly reads tags in labels."""
+    kept, room = [], length
+    for letter in name:
+        room -= 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        kept.append(letter)
+        if room < 0:
+            return html.escape("".join(kept[:-2]).rstrip() + "…")
+    return html.escape(name)
 
 
 def _distinct(names: Sequence[str], length: int = 28) -> list[str]:
@@ -39,6 +48,23 @@ def _distinct(names: Sequence[str], length: int = 28) -> list[str]:
         seen[label] = seen.get(label, 0) + 1
         out.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
     return out
+
+
+def _column(figure: go.Figure, labels: Sequence[str], texts: Sequence[str], colours: Tokens) -> None:
+    """Numbers in a column of their own at the right, where no bar and no mark can cover them."""
+    for label, text in zip(labels, texts, strict=True):
+        figure.add_annotation(
+            x=1.0,
+            xref="paper",
+            xanchor="right",
+            xshift=_COLUMN,
+            y=label,
+            text=text,
+            showarrow=False,
+            font={"size": 13, "color": colours.text},
+        )
+    figure.update_layout(margin_r=_COLUMN + 4)
+    figure.update_yaxes(ticks="outside", ticklen=6, tickcolor="rgba(0,0,0,0)")
 
 
 def scores_figure(prediction: Prediction, classes: Sequence[ClassRecord], colours: Tokens) -> go.Figure:
@@ -53,16 +79,13 @@ def scores_figure(prediction: Prediction, classes: Sequence[ClassRecord], colour
             orientation="h",
             name="together, calibrated",
             marker_color=[kinds[s.class_id].colour if s.class_id in kinds else colours.quiet for s in scores],
-            text=[f"{s.probability:.3f}" for s in scores],
-            textposition="inside",
-            insidetextanchor="start",
             hovertemplate="%{y}: %{x:.4f}<extra></extra>",
             showlegend=False,
         )
     )
-    for name, values, symbol in (
-        ("patches alone", [s.patch for s in scores], "diamond"),
-        ("whole image alone", [s.whole for s in scores], "circle-open"),
+    for name, values, symbol, size, inside, edge in (  # seen on every class colour, and on each other
+        ("whole image alone", [s.whole for s in scores], "circle", 15, colours.paper, colours.text),
+        ("patches alone", [s.patch for s in scores], "diamond", 10, colours.text, colours.paper),
     ):
         pairs = [(math.exp(v), label) for v, label in zip(values, labels, strict=True) if v is not None]
         if pairs:
@@ -71,12 +94,13 @@ def scores_figure(prediction: Prediction, classes: Sequence[ClassRecord], colour
                 y=[y for _, y in pairs],
                 mode="markers",
                 name=name,
-                marker={"symbol": symbol, "size": 11, "color": colours.text, "line": {"width": 2}},
+                marker={"symbol": symbol, "size": size, "color": inside, "line": {"width": 2, "color": edge}},
                 hovertemplate=f"{name}: %{{x:.4f}}<extra></extra>",
             )
     figure.update_layout(
-        template=template(colours), title_text="Class scores", height=max(220, 90 + 34 * len(scores)), bargap=0.3
+        template=template(colours), title_text="Class scores", height=max(200, 100 + 34 * len(scores)), bargap=0.3
     )
+    _column(figure, labels, [f"{s.probability:.3f}" for s in scores], colours)
     figure.update_xaxes(range=[0, 1.02], title_text=f"probability · calibration: {prediction.calibrated.value}")
     return figure
 
@@ -104,19 +128,14 @@ def support_figure(detail: Detail, flag: str, against: str, colours: Tokens, pai
             y=labels,
             orientation="h",
             marker_color=[pair[0] if part >= 0 else pair[1] for _, part, _ in rows],
-            text=[f"{share:.0%}" for *_, share in rows],
-            textposition="outside",
-            cliponaxis=False,
-            hovertemplate="%{y}: %{x:+.4f} (%{text} of all)<extra></extra>",
+            customdata=[share for *_, share in rows],
+            hovertemplate="%{y}: %{x:+.4f} (%{customdata:.0%} of all)<extra></extra>",
         )
     )
     figure.update_layout(
         template=template(colours), title_text="Share of each support image", height=max(220, 90 + 22 * len(rows))
     )
-    widest = max((abs(part) for _, part, _ in rows), default=1.0) or 1.0
-    low, high = (min((p for _, p, _ in rows), default=0.0), max((p for _, p, _ in rows), default=0.0))
-    margin = 0.18 * widest  # room for the percentages
-    figure.update_xaxes(range=[min(low, 0.0) - margin, max(high, 0.0) + margin])
+    _column(figure, labels, [f"{share:.0%}" for *_, share in rows], colours)
     figure.update_xaxes(title_text=f"supports {short(against, 20)} ← contribution → supports {short(flag, 20)}")
     return figure
 
@@ -128,7 +147,7 @@ def heatmap_figure(
     rows, columns = parts.grid
     width, height = detail.image.width, detail.image.height
     values = [list(parts.values[r * columns : (r + 1) * columns]) for r in range(rows)]
-    bar_title = {"text": "contribution", "side": "right", "font": {"size": 12}}
+    bar_title = {"text": "contribution", "side": "top", "font": {"size": 12, "color": colours.quiet}}
     figure = go.Figure(
         go.Heatmap(
             z=values,
@@ -164,10 +183,11 @@ def sum_sentence(prediction: Prediction, parts: Contributions) -> str:
     logits = {s.class_id: s.logit for s in prediction.scores}
     lead = logits[parts.flag] - (logits[parts.against] if parts.against is not None else 0.0)
     whole = f" {parts.whole:+.3f} whole image" if parts.whole else ""
-    return (
+    sentence = (
         f"It adds up: {sum(parts.values):+.3f} places in the image{whole} {parts.constant:+.3f} constant "
         f"= {lead:+.3f}, the flag's lead in logits."
     )
+    return sentence.replace("-", "−")
 
 
 def draw_details(workbench: Workbench, image: str, annotator: str) -> None:
@@ -203,6 +223,7 @@ def draw_details(workbench: Workbench, image: str, annotator: str) -> None:
             st.plotly_chart(figure, theme=None, config=_CONFIG, key="details_heatmap")
             st.caption(sum_sentence(prediction, parts))
     st.caption(
-        f"{prediction.encoder} · {prediction.reasoner} · recipe {prediction.recipe} · "
-        f"support set {prediction.support_version[:12]} · run {detail.suggestion.run_id}"
+        f"{short_name(prediction.encoder)} · {prediction.reasoner} · recipe {prediction.recipe} · "
+        f"support set {prediction.support_version[:12]} · run {detail.suggestion.run_id}",
+        help=f"Encoder: {prediction.encoder}",
     )

@@ -17,7 +17,7 @@ QUEUES = {
 
 # The loop takes the whole height of the window, so this page alone has narrow margins. Fixed text.
 PAGE_STYLE = """<style>
-[data-testid="stMainBlockContainer"]:has(.rv-reviewer) { padding: 2.6rem 1.25rem 0.75rem; max-width: none; }
+[data-testid="stMainBlockContainer"]:has(.rv-reviewer) { padding: 0.55rem 1.25rem 0.75rem; max-width: none; }
 [data-testid="stMain"]:has(.rv-reviewer) [data-testid="stVerticalBlock"] { gap: 0.5rem; }
 [data-testid="stMain"]:has(.rv-reviewer):focus { outline: none; box-shadow: none; }
 [data-testid="stElementContainer"]:has(> [data-testid="stHtml"] style) { display: none; }

@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 # As dense as the Label page, whose rule this mirrors: the content starts at the top and has the width.
 _STYLE = """
 <style>
-[data-testid="stMainBlockContainer"]:has(.rv-page) { padding: 2.6rem 1.75rem 2rem; max-width: 1640px; }
+[data-testid="stMainBlockContainer"]:has(.rv-page) { padding: 0.8rem 1.75rem 2rem; max-width: 1640px; }
+[data-testid="stMain"]:has(.rv-page) [data-testid="stHeading"]:has(h2) { padding: 0 var(--rv-trail) 0 var(--rv-lead); }
+[data-testid="stElementContainer"]:has(> [data-testid="stHtml"] .rv-page) { display: none; }
 [data-testid="stMain"]:has(.rv-page) [data-testid="stVerticalBlock"] { gap: 0.75rem; }
 [data-testid="stMain"]:has(.rv-page) [data-testid="stHeading"] { margin-bottom: -0.5rem; }
 [data-testid="stMain"]:has(.rv-page) [class*="st-key-recipe_"] { gap: 0.3rem; padding: 0.5rem 0.75rem 0.75rem; }
-[data-testid="stMain"]:has(.rv-page) [class*="st-key-use_"] button { min-height: 1.9rem; padding: 0 0.6rem; }
+[data-testid="stMain"]:has(.rv-page) [class*="st-key-use_"] button { min-height: 2.15rem; padding: 0 0.6rem; }
+[data-testid="stMain"]:has(.rv-page) [class*="st-key-use_"] button p { white-space: nowrap; }
 [class*="st-key-recipe_"][class*="_in_use"] { border-color: light-dark(#2456c8, #7aa5ff) !important; }
 @keyframes rv-breathe { 50% { opacity: 0.25; } }
 .rv-skeleton { border-radius: 6px; opacity: 0.55; background: color-mix(in srgb, currentColor 10%, transparent); }

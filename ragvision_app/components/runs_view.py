@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from core.ports import short_name
 from ragvision_app.components.import_jobs import duration
 
 if TYPE_CHECKING:
@@ -58,9 +59,10 @@ def run_rows(workbench: Workbench, runs: Sequence[RunRecord]) -> list[dict[str, 
                 "Images": workbench.store.count_predictions(run.id),
                 "Recipe": run.recipe,
                 "Support version": run.support_version[:12],
-                "Encoder": run.encoder,
+                "Encoder": short_name(run.encoder),
                 "Reasoner": run.reasoner,
                 "Code": run.code_version,
+                "Encoder's id": run.encoder,
             }
         )
     return rows

@@ -12,9 +12,12 @@ export class Input {
     this.abort = new AbortController();
     this.#listen();
     this.#measure();
+    this.above = new ResizeObserver(() => this.#measure()); // the page's own style and notices come when they come
+    this.above.observe(view.root.closest("[data-testid=stVerticalBlock]") ?? document.body);
   }
 
   stop() {
+    this.above.disconnect();
     this.abort.abort();
   }
 

@@ -2,6 +2,7 @@
 import { clamp, make, plural, safeColour } from "./dom.js";
 import { evidenceCards, explanationNodes } from "./evidence.js";
 
+const TAIL = 12;
 const NO_VLM = "no vision-language model";
 
 export class Panel {
@@ -25,6 +26,15 @@ export class Panel {
     const node = this.part(name);
     if (node.textContent !== text) node.textContent = text;
     return node;
+  }
+
+  // The end of a file's name tells it from its neighbours, so only the beginning gives way.
+  showName(name) {
+    const node = this.part("name");
+    if (node.title === name) return;
+    node.title = name;
+    const letters = [...name];
+    node.replaceChildren(make("span", "rv-clip", letters.slice(0, -TAIL).join("")), make("span", "", letters.slice(-TAIL).join("")));
   }
 
   // One row a class: key, name, bar and probability, and the button that labels with it.
@@ -60,7 +70,7 @@ export class Panel {
     const suggestion = item.suggestion;
     const shown = suggestion.state === "shown" && suggestion.flag !== null && suggestion.flag !== undefined;
     const flag = shown ? this.classes.get(suggestion.flag) : null;
-    this.text("name", item.name).title = item.name;
+    this.showName(item.name);
     this.text("skipped", item.skipped ? "skipped before" : "");
     this.text("note", item.note ? `Note: ${item.note}` : "");
     this.root.dataset.suggestion = suggestion.state;
@@ -69,11 +79,11 @@ export class Panel {
     box.style.setProperty("--rv-class", safeColour(flag?.colour));
     const scores = new Map((suggestion.state === "shown" ? suggestion.scores : []).map((s) => [s.class_id, s.probability]));
     const best = flag ? scores.get(flag.id) : null;
-    const [kicker, title, detail] = this.#words(suggestion, flag);
+    const [kicker, title, detail, inFull = detail] = this.#words(suggestion, flag);
     this.text("kicker", kicker);
     this.text("flag-name", title).title = title;
     this.text("flag-score", best === null || best === undefined ? "" : best.toFixed(2));
-    this.text("reasoner", detail).title = detail;
+    this.text("reasoner", detail).title = inFull;
     this.text("accept-name", flag ? `Accept ${flag.name}` : "Nothing to accept: press a class key");
     this.part("accept").disabled = !flag;
 
@@ -126,7 +136,8 @@ export class Panel {
       const model = suggestion.reasoner?.startsWith("evidence") ? `by evidence \u00b7 ${NO_VLM}` : `by ${suggestion.reasoner}`;
       const rests = suggestion.calibrated ? ` \u00b7 calibrated: ${suggestion.calibrated}` : "";
       const kicker = suggestion.stale ? "Suggested, from an older support set" : "Suggested";
-      return [kicker, flag.name, `${model} \u00b7 ${this.#encoder(suggestion.encoder)}${rests}`];
+      const line = (encoder) => `${model} \u00b7 ${encoder}${rests}`;
+      return [kicker, flag.name, line(suggestion.encoder_name ?? suggestion.encoder), line(suggestion.encoder)];
     }
     if (state === "shown" && suggestion.flag !== null)
       return ["No suggestion", "The suggested class is gone", "It was archived since. The class keys work."];
@@ -136,15 +147,6 @@ export class Panel {
     if (state === "pending") return ["Suggestion pending", "Not computed yet", reason || "The class keys work already."];
     if (state === "failed") return ["Suggestion failed", "Label without it", reason || "The class keys work."];
     return ["No suggestion", "Label by eye", reason || "The class keys work already."];
-  }
-
-  // The run knows the encoder by its short name; the id with its hashes is in the details.
-  knowEncoder(run) {
-    this.encoderName = run?.encoder || this.encoderName;
-  }
-
-  #encoder(id) {
-    return this.encoderName && id?.startsWith(this.encoderName) ? this.encoderName : (id ?? "");
   }
 
   light(number) {
@@ -191,7 +193,6 @@ export class Panel {
   }
 
   showRun(run) {
-    this.knowEncoder(run);
     const busy = run && ["loading", "computing"].includes(run.state);
     const words = !busy
       ? ""

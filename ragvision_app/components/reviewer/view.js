@@ -64,7 +64,6 @@ export class View {
   showItem(item, img, before) {
     this.messages.hide();
     this.held = null;
-    this.panel.knowEncoder(this.session.run);
     this.panel.showItem(item, before, this.session.pictures);
     this.stage.show(item, img, item.heat, this.#boxes(item));
     this.messages.banner(before ? this.#beforeText(before) : "");
@@ -78,7 +77,7 @@ export class View {
   waitFor(item) {
     this.stage.clear();
     this.messages.hide();
-    this.panel.text("name", item.name);
+    this.panel.showName(item.name);
     this.state("waiting");
   }
 
