@@ -6,6 +6,7 @@ encoder), so they are a cache beside the embedding cache: an image that is not i
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Sequence
@@ -15,13 +16,15 @@ import numpy as np
 
 from core.types import Embeddings, Float32
 
+log = logging.getLogger("ragvision.cache")
+
 BUDGET_BYTES = 1_000_000_000  # about 8,000 images of the default encoder
 
 
 class PositionCache:
-    """One float16 file an image under ``folder``; safe to delete, safe to kill.
+    """One float16 file an image under ``folder``; safe to delete, also under a running server, safe to kill.
 
-    Raises OSError where the folder cannot be written.
+    What cannot be written is not kept; making the cache raises OSError where the folder cannot be made.
     """
 
     def __init__(self, folder: Path, *, budget_bytes: int = BUDGET_BYTES) -> None:
@@ -47,10 +50,23 @@ class PositionCache:
         path = self._folder / f"{key}.npy"
         if self._used + positions.size * 2 > self._budget or path.exists():
             return
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)  # it may have been deleted since
+            self._write(path, positions)
+            self._used += path.stat().st_size
+        except OSError as error:  # deleted this very moment, or the disk is full: it will be encoded again
+            log.warning("positions of %s are not kept: %s", key[:12], error)
+
+    def _write(self, path: Path, positions: Float32) -> None:
         with tempfile.NamedTemporaryFile(dir=self._folder, suffix=".part", delete=False) as file:
-            np.save(file, positions.astype(np.float16), allow_pickle=False)
-        Path(file.name).replace(path)
-        self._used += path.stat().st_size
+            part = Path(file.name)
+            try:
+                np.save(file, positions.astype(np.float16), allow_pickle=False)
+                file.flush()
+                part.replace(path)
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
 
 
 def with_map(embeddings: Embeddings, whole_map: Float32) -> Embeddings:
