@@ -37,7 +37,7 @@ class _List:
 class _Block:
     z: Float32  # (rows, axes)
     queries: int
-    embeddings: Embeddings  # whole only: the patches are in z
+    centred: Float32  # (queries, g): the whole embeddings in the basis
     lists: dict[int, _List] = field(default_factory=dict)
 
 
@@ -97,8 +97,8 @@ class Rescorer:
     # ------------------------------------------------------------------ parts
     def _block(self, part: Embeddings) -> _Block:
         z = project(self._fitted.basis, part.patches)
-        whole_only = Embeddings(part.patches[:, :0, :0], whole_of(part).astype(np.float32))
-        return _Block(z.reshape(-1, z.shape[-1]), len(part), whole_only)
+        centred = self._fitted.basis.centre(whole_of(part))[0]
+        return _Block(z.reshape(-1, z.shape[-1]), len(part), centred.astype(np.float32))
 
     def _token(self, image: str) -> int:
         return self._tokens.setdefault(image, len(self._tokens))
@@ -172,7 +172,7 @@ class Rescorer:
             row = where[keys // _KEY] * fitted.patch.z.shape[1] + keys % _KEY
             sims[:, :, column] = best.reshape(*shape[:2], -1)
             rows[:, :, column] = np.where(np.isfinite(best), row, -1).reshape(*shape[:2], -1)
-        ridge = fitted.whole.scores(fitted.basis.centre(block.embeddings.whole)[0])
+        ridge = fitted.whole.scores(block.centred.astype(np.float64))
         return combine(recipe, fitted.temperatures, Matches(sims, rows), ridge)
 
 
