@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import NotFound
+from core.files import remake_folder
 from core.ports import Encoder
 from core.scoring_basis import normalise
 from core.types import Embeddings
@@ -101,7 +102,7 @@ class EmbeddingCache:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        remake_folder(self._folder, 3)  # cache/embeddings/ENCODER
         with (self._folder / "lock").open("wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # let go by the system when the process dies
             yield

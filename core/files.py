@@ -62,6 +62,15 @@ def open_atomic(path: Path) -> Iterator[IO[str]]:
     sync_folder(path.parent)
 
 
+def remake_folder(folder: Path, levels: int) -> None:
+    """Makes ``folder``, and the ``levels - 1`` above it, where somebody deleted them; OSError where more is gone.
+
+    So a project that was moved or deleted is not begun anew, empty, in its old place.
+    """
+    for level in range(levels - 1, -1, -1):
+        (folder.parents[level - 1] if level else folder).mkdir(exist_ok=True)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in ``folder`` durable, where the system can do that (Windows cannot open folders)."""
     try:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from core.files import remake_folder
 from core.types import Embeddings, Float32
 
 log = logging.getLogger("ragvision.cache")
@@ -51,7 +52,7 @@ class PositionCache:
         if self._used + positions.size * 2 > self._budget or path.exists():
             return
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)  # it may have been deleted since
+            remake_folder(self._folder, 3)  # cache/positions/ENCODER may have been deleted since
             self._write(path, positions)
             self._used += path.stat().st_size
         except OSError as error:  # deleted this very moment, or the disk is full: it will be encoded again

@@ -185,6 +185,14 @@ class RunWorker:
             except RagVisionError as error:
                 self._job, busy = None, False
                 self._say("failed", str(error))
+            except OSError as error:  # the disk is full, the folder is gone
+                log.exception("the run worker failed")
+                self._job, busy = None, False
+                what = f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
+                self._say(
+                    "failed",
+                    f"The suggestions could not be computed: {what}. Labelling goes on; it is tried again in a moment.",
+                )
             except Exception:
                 log.exception("the run worker failed")
                 self._job, busy = None, False

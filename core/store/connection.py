@@ -46,6 +46,7 @@ class ConnectionPool:
         self._lock = threading.Lock()
         self._process = os.getpid()
         self._closed = False
+        self._file: tuple[int, int] | None = None  # which file it was that was opened first
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -86,12 +87,33 @@ class ConnectionPool:
             if self._process != os.getpid():
                 # After a fork the parent's connections must not be used, nor closed, by the child.
                 self._idle, self._process = [], os.getpid()
+            self._check_file()
             if self._idle:
                 return self._idle.pop()
         try:
             return connect(self.path)
         except sqlite3.DatabaseError as error:
             raise ProjectError(f"The label store {self.path.name} cannot be opened: {error}.") from error
+
+    def _check_file(self) -> None:
+        """Refuses where the name no longer leads to the file that was opened.
+
+        A file that was deleted or moved can be written to as long as it is open: a decision acknowledged then
+        would be gone with the last connection.
+        """
+        try:
+            info = self.path.stat()
+        except OSError:
+            found = None
+        else:
+            found = info.st_dev, info.st_ino
+        if self._file is None:
+            self._file = found  # None still where there is no file yet: connecting makes it
+        elif found != self._file:
+            raise ProjectError(
+                f"{self.path.name} was deleted, moved or replaced while it was open. Put it back, or start the "
+                "workbench again on the folder that holds it."
+            )
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
         with self._lock:

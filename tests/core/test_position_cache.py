@@ -55,3 +55,10 @@ def test_the_budget_is_kept(tmp_path, positions):
     cache.put(KEY, positions)
     cache.put("cd" * 32, positions)
     assert cache.get(KEY) is not None and cache.get("cd" * 32) is None
+
+
+def test_a_project_that_was_moved_is_not_begun_anew_in_its_old_place(tmp_path, positions):
+    cache = PositionCache(tmp_path / "project" / "cache" / "positions" / "lite0")
+    (tmp_path / "project").rename(tmp_path / "moved")
+    cache.put(KEY, positions)
+    assert not (tmp_path / "project").exists()
