@@ -18,9 +18,8 @@ name, problem = annotator_name(st.query_params.get("annotator") or st.session_st
 if not name:
     with st.form("who", width=420):
         st.subheader("Who labels?", anchor=False)
-        asked = st.text_input(
-            "Your name", max_chars=100, help="Decisions are stored under this name. It goes into the address."
-        )
+        asked = st.text_input("Your name", max_chars=100)
+        st.caption("Every decision is stored under it. It goes into the address, so a bookmark opens your queue.")
         if st.form_submit_button("Start labelling", type="primary"):
             name, problem = annotator_name(asked)
             if name:

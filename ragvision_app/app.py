@@ -20,6 +20,10 @@ STYLE = """<style>
 .stApp:has([data-testid="stExpandSidebarButton"]) { --rv-lead: 5.25rem; }
 header[data-testid="stHeader"] { height: 3rem; min-height: 3rem; background: transparent; pointer-events: none; }
 header[data-testid="stHeader"] button { pointer-events: auto; }
+[data-testid="stHeader"] button, [data-testid="stSidebarCollapseButton"] button { min-width: 32px; min-height: 32px; }
+[data-testid="stSidebarNavLink"] { min-height: 32px; }
+button[kind^="primary"]:not(:disabled) { color: light-dark(#ffffff, #14171c); }
+[data-testid="stStatusWidget"]:has(button) { display: none; }
 [data-testid="stCaptionContainer"] { color: light-dark(#5c6370, #a3abb8); opacity: 1; }
 </style>"""
 

@@ -18,7 +18,11 @@ QUEUES = {
 # The loop takes the whole height of the window, so this page alone has narrow margins. Fixed text.
 PAGE_STYLE = """<style>
 [data-testid="stMainBlockContainer"]:has(.rv-reviewer) { padding: 0.55rem 1.25rem 0.75rem; max-width: none; }
+[data-testid="stMainBlockContainer"]:has([data-testid="stForm"]) { padding-top: 16vh; }
+[data-testid="stMain"] [data-testid="stVerticalBlock"]:has(> * > [data-testid="stForm"]) { align-items: center; }
+[data-testid="stMainBlockContainer"] [data-testid="stForm"] { padding: 1.5rem; }
 [data-testid="stMain"]:has(.rv-reviewer) [data-testid="stVerticalBlock"] { gap: 0.5rem; }
+.stApp:has(.rv-reviewer) [data-testid="stStatusWidget"] { display: none; }
 [data-testid="stMain"]:has(.rv-reviewer):focus { outline: none; box-shadow: none; }
 [data-testid="stElementContainer"]:has(> [data-testid="stHtml"] style) { display: none; }
 </style>"""

@@ -32,8 +32,8 @@ export class Messages {
     if (!node.hidden && node.dataset.shown === shown) return;
     node.dataset.shown = shown;
     const row = make("div", "rv-row");
-    for (const [label, target] of actions) {
-      const action = make(typeof target === "string" ? "a" : "button", "rv-button rv-main", label);
+    for (const [at, [label, target]] of actions.entries()) {
+      const action = make(typeof target === "string" ? "a" : "button", at ? "rv-button" : "rv-button rv-main", label);
       if (typeof target === "string") action.href = target;
       else action.addEventListener("click", target);
       row.append(action);

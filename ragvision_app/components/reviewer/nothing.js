@@ -2,7 +2,7 @@
 import { plural } from "./dom.js";
 
 // {state, title, text, actions: [[label, page or function]]}; no title while the first items are on their way.
-export function whyNothing({ queue, outbox, run, tally, classes, problem }, tryNow) {
+export function whyNothing({ queue, outbox, run, tally, classes, problem }, tryNow, undo) {
   const { progress } = tally;
   const unsent = outbox.entries.length;
   if (queue.refused) return { state: "refused", title: "The server gives no images", text: queue.away, actions: [] };
@@ -48,10 +48,11 @@ export function whyNothing({ queue, outbox, run, tally, classes, problem }, tryN
   return {
     state: "empty",
     title: "All done",
-    text: `Every image has a decision: ${progress.labelled.toLocaleString("en")} labelled.${unsure} Undo still works here.`,
+    text: `Every image has a decision: ${progress.labelled.toLocaleString("en")} labelled.${unsure}`,
     actions: [
       ["Export the labels", "export"],
       ["Import more images", "images"],
+      ["Undo (Z)", undo],
     ],
   };
 }

@@ -71,7 +71,7 @@ export class Panel {
     const shown = suggestion.state === "shown" && suggestion.flag !== null && suggestion.flag !== undefined;
     const flag = shown ? this.classes.get(suggestion.flag) : null;
     this.showName(item.name);
-    this.text("skipped", item.skipped ? "skipped before" : "");
+    this.text("skipped", item.skipped ? "skipped before" : "").title = "You skipped this image before";
     this.text("note", item.note ? `Note: ${item.note}` : "");
     this.root.dataset.suggestion = suggestion.state;
 

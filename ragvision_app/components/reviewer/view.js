@@ -110,10 +110,12 @@ export class View {
     this.panel.clear();
     this.messages.banner("");
     const { session } = this;
-    const { state, title, text, actions } = whyNothing(session, () => {
+    const tryNow = () => {
       session.outbox.retryNow();
       session.start();
-    });
+    };
+    const undo = (event) => this.input.act({ action: "undo" }, event);
+    const { state, title, text, actions } = whyNothing(session, tryNow, undo);
     this.state(state);
     if (title) this.messages.message(title, text, actions);
     else this.messages.hide();
