@@ -18,13 +18,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 
 import numpy as np
 
 from core.engine import Engine
 from core.errors import NotReady, RagVisionError
+from core.images import shown
 from core.scoring import FittedSupport, Scores
 from core.scoring_basis import Basis
 from core.settings import PipelineSettings
@@ -37,7 +38,7 @@ log = logging.getLogger("ragvision.runs")
 CHUNK = 8  # images between two looks at the priorities: about 0.1 s of work
 SCORE_CHUNK = 128
 KEPT_RUNS = 10  # older runs' predictions are deleted, save those that somebody decided on
-IDLE_SECONDS = 5.0  # how often the store is looked at when nobody said that it changed
+LOOK_SECONDS = 5.0  # how often the store is looked at: another process (the command line) may have changed it
 LABELS_FOR_CALIBRATION = 30
 NOTHING = Scores(np.zeros((0, 0)), np.zeros((0, 0)), None, None)
 WORKER = "workbench"  # counts are asked for in some name
@@ -79,6 +80,7 @@ class _Job:
         self.to_score: deque[str] = deque()
         self.to_predict: dict[str, None] = {}  # an ordered set
         self.total = 0
+        self.images = 0  # in the project when the queries were listed
         self.finished = False
         self.standing: tuple[dict[str, int], Scores] = ({}, NOTHING)  # image → row, and the scores
         self.margins: dict[str, float] = {}
@@ -117,6 +119,8 @@ class RunWorker:
         self._job: _Job | None = None
         self._standing: StandingScores | None = None
         self._speed: deque[tuple[float, int]] = deque(maxlen=50)
+        self._looked = 0.0
+        self._left_out: tuple[str, ...] = ()  # support images that cannot be read
 
     # ------------------------------------------------------------------ from other threads
     def start(self) -> None:
@@ -153,7 +157,8 @@ class RunWorker:
     @property
     def status(self) -> RunStatus:
         """A snapshot of what the worker does."""
-        return self._status
+        status = self._status
+        return _looking(status) if self._changed else status
 
     @property
     def fitted(self) -> FittedSupport | None:
@@ -177,6 +182,7 @@ class RunWorker:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
+                self._look_around()
                 busy = self._step()
             except NotReady as error:
                 self._job = None
@@ -202,13 +208,24 @@ class RunWorker:
                     "server's log). Labelling goes on; it is tried again in a moment.",
                 )
             if not busy and not self._stop.is_set():
-                self._wake.wait(IDLE_SECONDS)
+                self._wake.wait(LOOK_SECONDS)
                 self._wake.clear()
         if self._engine is not None:
             self._engine.close()
             self._engine = None
         self._job = None
         self._say("idle", "The suggestions are not being computed.")
+
+    def _look_around(self) -> None:
+        """Now and then: did another process bring images in, or change the support set?"""
+        job = self._job
+        if job is None or time.monotonic() - self._looked < LOOK_SECONDS:
+            return
+        self._looked = time.monotonic()
+        support = self._store.support_set()
+        known = (job.images, job.support.version, job.support.classes)
+        if (self._store.count_images(), support.version, support.classes) != known:
+            self._changed = True
 
     def _step(self) -> bool:
         """One chunk of work; False when there is nothing to do."""
@@ -253,6 +270,7 @@ class RunWorker:
         if job is not None and not self._changed:
             return job
         self._changed = False
+        self._status = _looking(self._status)
         if not self._store.count_images():
             self._job = None
             self._say("no_images", "There are no images yet. Import a folder or a zip on the Images page.")
@@ -335,7 +353,8 @@ class RunWorker:
         basis = None
         if stored is not None and not self._half_changed(stored[2], support):
             basis = Basis.from_bytes(stored[1])
-        fitted, _unusable = engine.fit(support, records, basis=basis)
+        fitted, unusable = engine.fit(support, records, basis=basis)
+        self._left_out = tuple(records[u.image].name for u in unusable)
         if basis is None:
             self._store.save_basis(fitted.basis.id, engine.basis_key, fitted.basis.to_bytes(), support.version)
         return fitted
@@ -349,8 +368,10 @@ class RunWorker:
     def _list_images(self, job: _Job) -> None:
         """Reads from the store what is still to be done under this run."""
         job.finished = False
+        job.images = self._store.count_images()
         queries = self._store.query_images()
-        complete = self._store.predicted_images(job.run_id)
+        # what could not be read is tried again: its file may have been put back
+        complete = self._store.predicted_images(job.run_id) - {f.image for f in self._store.failed_images(job.run_id)}
         scored = self._store.predicted_images(job.run_id, complete=False)
         missing = [image for image in queries if image not in complete]
         job.total = len(queries)
@@ -428,6 +449,8 @@ class RunWorker:
             sentence = f"Suggestions for all {job.total:,} images are ready."
         else:
             sentence = f"Computing suggestions: {done:,} of {job.total:,} images."
+        if self._left_out:
+            sentence += f" {_left_out(self._left_out)}"
         self._status = RunStatus(
             state,
             sentence,
@@ -441,6 +464,19 @@ class RunWorker:
             seconds_left=seconds,
             device=job.engine.query_encoder.device,
         )
+
+
+def _looking(status: RunStatus) -> RunStatus:
+    """What is said between a change and the work that it makes: "done" would not be true."""
+    if status.state != "done":
+        return status
+    return replace(status, state="computing", sentence="Looking at what changed.", seconds_left=None)
+
+
+def _left_out(names: Sequence[str]) -> str:
+    named = ", ".join(shown(name, 40) for name in names[:3]) + (", …" if len(names) > 3 else "")
+    subject = "1 support image" if len(names) == 1 else f"{len(names):,} support images"
+    return f"Without {subject} that cannot be read ({named}): import the same files again, or remove them."
 
 
 def calibration_rung(labels: int) -> int:

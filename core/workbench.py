@@ -19,10 +19,10 @@ from core.calibration import LeaveOneOut
 from core.embedding_cache import EmbeddingCache
 from core.encoders import create_encoder
 from core.engine import Cache, Engine
-from core.errors import ImageError, NotFound
+from core.errors import DamagedImage, ImageError, NotFound
 from core.exports import ExportReport, label_rows
 from core.health import check_files
-from core.images import PREVIEW_SIZES, open_stored, preview_bytes
+from core.images import PREVIEW_SIZES, open_stored, preview_bytes, shown
 from core.imports import ImageSource, ImportReport, Refused, SupportReport, upload_source
 from core.imports.labels import LabelImport, import_labels
 from core.labelling import Detail, Labelling, QueueItem
@@ -118,7 +118,13 @@ class Workbench:
         self.store.close()
 
     def _load(self, image: str) -> Image.Image:
-        return open_stored(self.project.image_path(image), self._settings.images)
+        try:
+            return open_stored(self.project.image_path(image), self._settings.images)
+        except NotFound as error:
+            name = shown(self.store.image(image).name)
+            raise DamagedImage(
+                f"The file of {name} is gone from the project's folder. Import the same image again: it is put back."
+            ) from error
 
     def _prepare_preview(self, image: str) -> None:
         """Encodes the preview ahead: at 20 keys a second the browser outruns an encoder."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pictures import KINDS, png, write_folder
 
+from core import runs
 from core.errors import InvalidSettings, UnknownAdapter
 from core.imports import sources_for
 from core.labelling import QueueItem, is_withheld
@@ -173,6 +175,53 @@ def test_a_lost_original_is_unreadable_with_its_reason_and_the_rest_goes_on(work
     assert found is not None and found.prediction.status is Status.UNREADABLE and found.prediction.reason
     assert workbench.item(query, ANNOTATOR).suggestion.state == "failed"
     assert workbench.run_status().done == 12
+
+
+def test_a_deleted_original_costs_its_own_suggestion_alone_and_comes_back_with_its_file(
+    workbench: Workbench, tmp_path: Path
+) -> None:
+    lost, other = workbench.store.query_images()[:2]
+    path = workbench.project.image_path(lost)
+    path.rename(tmp_path / "kept.png")
+    run_to_the_end(workbench)
+    found = workbench.store.latest_prediction(lost)
+    assert found is not None and found.prediction.status is Status.UNREADABLE
+    assert workbench.store.image(lost).name in found.prediction.reason and "Import" in found.prediction.reason
+    assert workbench.item(other, ANNOTATOR).suggestion.state == "shown"
+
+    workbench.import_images(sources_for([tmp_path / "kept.png"]))
+    wait(lambda: workbench.item(lost, ANNOTATOR).suggestion.state == "shown")
+
+
+def test_a_deleted_support_image_is_left_out_by_name_and_the_rest_is_suggested(workbench: Workbench) -> None:
+    gone = workbench.store.support()[0]
+    workbench.project.image_path(gone.image).unlink()
+    run_to_the_end(workbench)
+    assert workbench.store.image(gone.image).name in workbench.run_status().sentence
+    assert all(item.suggestion.state == "shown" for item in workbench.next_items(ANNOTATOR, limit=12))
+
+
+def test_what_another_process_brings_in_is_noticed(
+    workbench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`import` on the command line while the server runs: nobody tells the worker."""
+    monkeypatch.setattr(runs, "LOOK_SECONDS", 0.05)
+    run_to_the_end(workbench)
+    with closing(Workbench.open(workbench.project.root)) as elsewhere:
+        elsewhere.import_images(sources_for([write_folder(tmp_path / "more", 2, first=500)]))
+        wait(lambda: workbench.run_status().total == 16 and workbench.run_status().state == "done")
+        elsewhere.remove_support(elsewhere.store.support()[0].id, by=ANNOTATOR)
+    version = workbench.store.support_set().version
+    wait(lambda: workbench.run_status().support_version == version and workbench.run_status().state == "done")
+    assert all(not item.suggestion.stale for item in workbench.next_items(ANNOTATOR, limit=16))
+
+
+def test_done_is_not_said_between_a_change_and_the_work_that_it_makes(workbench: Workbench) -> None:
+    run_to_the_end(workbench)
+    workbench.stop_worker()
+    workbench._worker._status = replace(workbench._worker._status, state="done")  # as it was before the change
+    workbench.remove_support(workbench.store.support()[0].id, by=ANNOTATOR)
+    assert workbench.run_status().state == "computing"
 
 
 def test_images_about_to_be_shown_are_predicted_first(workbench: Workbench) -> None:
