@@ -36,7 +36,7 @@ $(MADE):
 	@touch $@
 
 $(BASE): $(MADE) requirements.txt
-	@echo "Installing requirements.txt into $(VENV) (a few minutes the first time)"
+	@echo "Installing requirements.txt into $(VENV) (the first time 2 to 10 minutes, with nothing said where no terminal watches)"
 	@$(PIP) -r requirements.txt
 	@touch $@
 

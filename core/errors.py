@@ -92,7 +92,7 @@ class UnknownAdapter(RagVisionError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         self.kind, self.name, self.known = kind, name, sorted(known)
-        super().__init__(f"There is no {kind} called {name!r}. There are: {', '.join(self.known)}.")
+        super().__init__(f"There is no {kind} called “{name}”. There are: {', '.join(self.known)}.")
 
 
 class ModelUnavailable(RagVisionError):

@@ -5,7 +5,8 @@
     PROJECT/
     ├── labels.db            everything that was decided (SQLite)
     ├── images/ab/abcdef…    original bytes, named by their SHA-256, never by a user's name
-    └── cache/               embeddings and thumbnails: can be deleted at any time
+    ├── cache/               embeddings and thumbnails: can be deleted at any time
+    └── NOTICE.txt           what has to be said of the images, where something has
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from pathlib import Path
 
 from core.errors import InvalidInput, ProjectError
 from core.files import TEMPORARY, write_atomic
+from core.text import quoted
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _OWN = {"images", "cache", "labels.db", "labels.db-wal", "labels.db-shm", "labels.db-journal"}
 _STALE_SECONDS = 3600
+NOTICE_FILE = "NOTICE.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +41,13 @@ class Project:
         root = Path(root).expanduser().absolute()
         project = cls(root)
         if root.exists() and not root.is_dir():
-            raise ProjectError(f"The project {str(root)!r} is a file; a project is a folder. Choose another path.")
+            raise ProjectError(f"The project {quoted(root)} is a file; a project is a folder. Choose another path.")
         if not create and not root.is_dir():
-            raise ProjectError(f"There is no project at {str(root)!r}. Check the path, or import images to create it.")
+            raise ProjectError(f"There is no project at {quoted(root)}. Check the path, or import images to create it.")
         try:
             if root.is_dir() and not project._is_ours():
                 raise ProjectError(
-                    f"The folder {str(root)!r} holds other files and no labels.db, so it is no project. "
+                    f"The folder {quoted(root)} holds other files and no labels.db, so it is no project. "
                     "Choose a new or an empty folder for the project, and import these files into it."
                 )
             for folder in (project.images_dir, project.thumbnails_dir):
@@ -55,7 +58,7 @@ class Project:
             project._remove_stale_temporaries()
         except OSError as error:
             raise ProjectError(
-                f"The project folder {str(root)!r} cannot be written: {error.strerror or error}. "
+                f"The project folder {quoted(root)} cannot be written: {error.strerror or error}. "
                 "Check its permissions and the free space."
             ) from error
         return project

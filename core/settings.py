@@ -54,7 +54,7 @@ class PipelineSettings(_Checked):
     def __post_init__(self) -> None:
         self._check_bounds()
         if self.recipe not in RECIPES:
-            raise InvalidSettings(f"recipe is {self.recipe!r}; there are: {', '.join(RECIPES)}.")
+            raise InvalidSettings(f"recipe is “{self.recipe}”; there are: {', '.join(RECIPES)}.")
         for name in ("input_resolution", "support_res"):
             side = getattr(self, name)
             if side % self.support_patch_size:
@@ -82,7 +82,7 @@ class LabellingSettings(_Checked):
     def __post_init__(self) -> None:
         self._check_bounds()
         if self.order not in ORDERS:
-            raise InvalidSettings(f"order is {self.order!r}; there are: {', '.join(ORDERS)}.")
+            raise InvalidSettings(f"order is “{self.order}”; there are: {', '.join(ORDERS)}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,11 @@ def printable(text: str, *, keep: str = "") -> str:
     )
 
 
+def quoted(text: object) -> str:
+    """``text`` as it stands in a sentence: printable, in quotes, whole."""
+    return f"“{printable(str(text))}”"
+
+
 def json_line(value: object) -> str:
     """``value`` as JSON on one line, its end included. Raises ValueError for what JSON cannot hold (NaN).
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 from PIL import Image
 
@@ -19,7 +20,7 @@ from core.calibration import LeaveOneOut
 from core.embedding_cache import EmbeddingCache
 from core.encoders import create_encoder
 from core.engine import Cache, Engine
-from core.errors import DamagedImage, ImageError, NotFound
+from core.errors import DamagedImage, ImageError, InvalidInput, NotFound
 from core.exports import ExportReport, label_rows
 from core.health import check_files
 from core.images import PREVIEW_SIZES, open_stored, preview_bytes, shown
@@ -31,7 +32,7 @@ from core.memory_cache import MemoryCache
 from core.pipeline import Pipeline
 from core.ports import load_adapter
 from core.position_cache import PositionCache
-from core.project import Project
+from core.project import NOTICE_FILE, Project
 from core.reasoners import create_reasoner
 from core.runs import RunStatus, RunWorker, what_is_missing
 from core.settings import PipelineSettings, Settings
@@ -40,8 +41,6 @@ from core.types import Decision, Origin, SupportImage
 from core.version import CODE_VERSION
 
 log = logging.getLogger("ragvision.workbench")
-
-NOTICE_FILE = "NOTICE.txt"
 
 
 def create_engine(
@@ -301,6 +300,15 @@ class Workbench:
         adapter = load_adapter(exports, format, "export format")
         report: ExportReport = adapter.export(label_rows(self.store), out, project=self.project, link=link)
         return report
+
+    def write_export(self, format: str, file: IO[str]) -> None:
+        """The same into an open text file; raises InvalidInput for a format that is more than one file."""
+        adapter = load_adapter(exports, format, "export format")
+        if not hasattr(adapter, "write"):
+            raise InvalidInput(
+                f"The format {format} is more than one file, and cannot go to stdout. Name a place for it."
+            )
+        adapter.write(label_rows(self.store), file)
 
     # ------------------------------------------------------------------ health
     def doctor(self) -> list[Finding]:

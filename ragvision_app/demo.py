@@ -17,8 +17,10 @@ from typing import Any
 
 from core.errors import NotReady, ProjectError
 from core.imports import ImageSource, SourceFile
+from core.project import NOTICE_FILE
+from core.text import quoted
 from core.types import Origin
-from core.workbench import NOTICE_FILE, Workbench
+from core.workbench import Workbench
 from ragvision_app.projects import ROOT
 
 RECIPE = ROOT / "data" / "demo_recipe.json"
@@ -124,7 +126,7 @@ def choose(labels: Mapping[str, str]) -> Choice:
 def create_demo(root: Path, on_progress: Callable[[int, int], None] | None = None) -> None:
     """Makes the demo project at ``root``, whole or not at all; raises :class:`ProjectError` where one is."""
     if root.exists() and any(root.iterdir()):
-        raise ProjectError(f"{root} is not empty. Remove it first if you want the demo from the start.")
+        raise ProjectError(f"{quoted(root)} is not empty. Remove it first if you want the demo from the start.")
     folder, labels = images_folder(), truth()
     choice = choose(labels)
     # made beside its place and moved there at the end: a demo that was interrupted is not taken for a whole one
@@ -178,7 +180,9 @@ def check_demo(root: Path) -> DemoReport:
         queries = [i.sha256 for i in store.images(limit=store.count_images(), offset=0) if i.sha256 not in support]
         known = {q: true_class[q] for q in queries if q in true_class}
         if not known:
-            raise NotReady(f"The project {root} holds none of the demo's images, so there is nothing to compare.")
+            raise NotReady(
+                f"The project {quoted(root)} holds none of the demo's images, so there is nothing to compare."
+            )
         by_annotator: dict[str, dict[str, str]] = {}
         for label in store.labels():
             if label.state == "labelled" and label.class_id is not None:

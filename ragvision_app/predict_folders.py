@@ -21,11 +21,13 @@ from core.images import decode, shown, storable
 from core.imports import ImageSource, SourceFile, folder_source
 from core.settings import ImageLimits
 from core.store.support import version_of
+from core.text import printable, quoted
 from core.types import ClassRecord, ImageRecord, Prediction, SupportSet
 
 BATCH = 8  # images encoded together
 BATCH_PIXELS = 48_000_000  # … or fewer, so that a folder of huge photographs fits in memory too
 LARGE_BYTES = 4_000_000  # a file that is likely to hold a large image
+_ZIP = "zips are not opened. Unpack it into the sub-folder of its class."
 
 Line = dict[str, Any]
 
@@ -59,7 +61,9 @@ def read_examples(root: Path, limits: ImageLimits) -> Examples:
     """
     folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
     if not folders:
-        raise ImportFailed(f"{root} has no sub-folders. Give each class a sub-folder that holds its example images.")
+        raise ImportFailed(
+            f"{quoted(root)} has no sub-folders. Give each class a sub-folder that holds its example images."
+        )
     classes = tuple(
         ClassRecord(id=number, name=storable(folder.name), key=None, colour="", position=number)
         for number, folder in enumerate(folders, 1)
@@ -67,7 +71,7 @@ def read_examples(root: Path, limits: ImageLimits) -> Examples:
     records: dict[str, ImageRecord] = {}
     files: dict[str, SourceFile] = {}
     class_of: dict[str, int] = {}
-    refused: list[tuple[str, str]] = []
+    refused = [(storable(p.name), _ZIP) for p in sorted(root.iterdir()) if p.suffix.lower() == ".zip" and p.is_file()]
     repeated: list[tuple[str, str]] = []
     for class_, folder in zip(classes, folders, strict=True):
         try:
@@ -76,6 +80,7 @@ def read_examples(root: Path, limits: ImageLimits) -> Examples:
             refused.append((class_.name, str(error)))
             continue
         refused += [(storable(f"{class_.name}/{r.name}"), r.reason) for r in source.refused]
+        refused += [(storable(f"{class_.name}/{name}"), _ZIP) for name in source.archives]
         for file in source:
             name = storable(f"{class_.name}/{file.name}")
             query = read_query(replace(file, name=name), limits)
@@ -93,9 +98,18 @@ def read_examples(root: Path, limits: ImageLimits) -> Examples:
                 continue
             records[sha256], files[sha256] = query.record, file
     if not records:
-        raise ImportFailed(f"No image in the sub-folders of {root} can be read. Give each class a few examples.")
+        raise ImportFailed(
+            f"No image in the sub-folders of {quoted(root)} can be read. Give each class a few examples."
+        )
     support = SupportSet(tuple(class_of), tuple(class_of.values()), classes, version_of(class_of.items()))
     return Examples(support, records, files, tuple(refused), tuple(repeated))
+
+
+def zips_unread(folder: Path, names: list[str]) -> str:
+    """The sentence that names the zips in a folder of queries; the first ten."""
+    some = ", ".join(printable(name) for name in names[:10]) + (", …" if len(names) > 10 else "")
+    what = "A zip lies" if len(names) == 1 else f"{len(names):,} zips lie"
+    return f"{what} in {quoted(folder)}, and zips are not opened: {some}. Unpack what they hold to have it predicted."
 
 
 def read_query(file: SourceFile, limits: ImageLimits) -> Query:

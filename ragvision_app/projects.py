@@ -5,16 +5,68 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from core.errors import ImportFailed
+from core.errors import ImportFailed, ProjectError
+from core.project import NOTICE_FILE
+from core.text import quoted
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECTS = ROOT / "data" / "projects"
 DEMO_PROJECT = PROJECTS / "demo"
 
 _SOURCE = ".source.json"  # inside a project made by `run --images`: which folder, and its state when imported
+
+
+def is_there(project: Path) -> bool:
+    """Whether the folder is a project."""
+    return (project / "labels.db").exists()
+
+
+def is_demo(project: Path) -> bool:
+    """Whether the project is the demo: it holds the notice that only :mod:`ragvision_app.demo` writes."""
+    try:
+        return is_there(project) and "ELPV" in (project / NOTICE_FILE).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
+
+
+def named_or_demo(project: Path | None) -> Path:
+    """The project that was named, else the demo's; raises :class:`ProjectError` where that was never made.
+
+    What a person imports or exports must not end up in a project that nobody named and that is no demo.
+    """
+    if project is not None:
+        return project
+    if not is_demo(DEMO_PROJECT):
+        raise ProjectError(
+            "Which project? Name its folder with --project DIR, or set RAGVISION_PROJECT. Without either, the demo is "
+            "meant, and there is none."
+        )
+    return DEMO_PROJECT
+
+
+@contextmanager
+def removed_if_empty(project: Path) -> Iterator[None]:
+    """Takes a project away again that was made meanwhile and into which no image came."""
+    new = not project.exists()
+    try:
+        yield
+    finally:
+        if new and project.is_dir() and not any((project / "images").glob("*/*")):
+            shutil.rmtree(project)
+
+
+def place(path: Path) -> str:
+    """A path as a person would write it here: relative to the working folder where it lies in it."""
+    path = path.expanduser().absolute()
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return str(path)
 
 
 def project_of(folder: Path, projects: Path = PROJECTS) -> Path:
@@ -24,7 +76,7 @@ def project_of(folder: Path, projects: Path = PROJECTS) -> Path:
     """
     folder = folder.expanduser()
     if not folder.is_dir():
-        raise ImportFailed(f"{folder} is not a folder. Name a folder that holds the images to label.")
+        raise ImportFailed(f"{quoted(folder)} is not a folder. Name a folder that holds the images to label.")
     folder = folder.resolve()
     slug = re.sub(r"[^\w.-]+", "-", folder.name).strip("-.")[:60] or "images"
     plain = projects / slug

@@ -58,12 +58,20 @@ def bind(host: str, port: int) -> socket.socket:
         listener = socket.create_server(where[:2], family=family, backlog=2048)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise InvalidInput(f"Port {port} is taken by another program. Choose another with --port.") from error
+            raise InvalidInput(
+                f"Port {port} is taken by another program. Choose another: --port 8600, or make run PORT=8600."
+            ) from error
         raise InvalidInput(f"The server cannot listen on {host} port {port}: {error.strerror}.") from error
     # connections inherit it. asyncio sets it only on sockets that name their protocol, and without it every
     # answer waits 40 ms for the client's delayed acknowledgement
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
+
+
+def check_address(host: str, port: int, token: str | None) -> None:
+    """Raises what :func:`serve` would raise of its address and token, before long work is done for nothing."""
+    choose_token(host, token)
+    bind(host, port).close()
 
 
 def configure_streamlit(host: str, port: int) -> None:

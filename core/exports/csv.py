@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
-from core.exports._report import ExportReport, cannot_write
+from core.exports._report import ExportReport, Tally, cannot_write
 from core.exports._rows import COLUMNS, LabelRow
 from core.files import open_atomic
 from core.project import Project
@@ -23,12 +23,13 @@ _RISKY = tuple("=+-@\t\r\n'＝＋－＠")
 
 def export(rows: Iterable[LabelRow], out: Path, *, project: Project | None = None, link: bool = False) -> ExportReport:
     """Write ``out`` whole or not at all, over what was there. Raises :class:`ProjectError`."""
+    tally = Tally(rows)
     try:
         with open_atomic(out) as file:
-            count = write(rows, file)
+            count = write(tally, file)
     except OSError as error:
         raise cannot_write(out, error) from error
-    return ExportReport(out, count)
+    return ExportReport(out, count, states=tally.states)
 
 
 def write(rows: Iterable[LabelRow], file: IO[str]) -> int:

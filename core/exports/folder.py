@@ -18,11 +18,12 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from core.errors import InvalidInput
 from core.exports._names import folder_names, safe_name
-from core.exports._report import ExportReport, cannot_write
+from core.exports._report import ExportReport, Tally, cannot_write
 from core.exports._rows import LabelRow
 from core.files import TEMPORARY, sync_folder
 from core.images import EXTENSIONS, shown, stored_format
@@ -43,7 +44,8 @@ def export(rows: Iterable[LabelRow], out: Path, *, project: Project, link: bool 
     """
     out = Path(out).expanduser().absolute()
     _check_free(out)
-    kept = list(rows)
+    tally = Tally(rows)
+    kept = list(tally)
     building = out.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
     try:
         building.mkdir(parents=True)
@@ -58,7 +60,7 @@ def export(rows: Iterable[LabelRow], out: Path, *, project: Project, link: bool 
         sync_folder(out.parent)
     except OSError as error:
         raise cannot_write(out, error) from error
-    return report
+    return replace(report, states=tally.states)
 
 
 def agreed_classes(rows: Iterable[LabelRow]) -> dict[str, str | None]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
-from core.exports._report import ExportReport, cannot_write
+from core.exports._report import ExportReport, Tally, cannot_write
 from core.exports._rows import LabelRow
 from core.files import open_atomic
 from core.project import Project
@@ -17,12 +17,13 @@ MEDIA_TYPE = "application/x-ndjson"
 
 def export(rows: Iterable[LabelRow], out: Path, *, project: Project | None = None, link: bool = False) -> ExportReport:
     """Write ``out`` whole or not at all, over what was there. Raises :class:`ProjectError`."""
+    tally = Tally(rows)
     try:
         with open_atomic(out) as file:
-            count = write(rows, file)
+            count = write(tally, file)
     except OSError as error:
         raise cannot_write(out, error) from error
-    return ExportReport(out, count)
+    return ExportReport(out, count, states=tally.states)
 
 
 def write(rows: Iterable[LabelRow], file: IO[str]) -> int:

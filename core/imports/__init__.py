@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from core.imports._importer import Added, Duplicate, ImportReport, import_images
-from core.imports._source import ImageSource, Refused, SourceFile
+from core.imports._source import ImageSource, Refused, SourceFile, zips_inside
 from core.imports._support import SupportReport, import_support
 from core.imports.folder import file_source, folder_source
 from core.imports.upload import upload_source
@@ -28,6 +28,7 @@ __all__ = [
     "sources_for",
     "upload_source",
     "zip_source",
+    "zips_inside",
 ]
 
 

@@ -55,7 +55,7 @@ class Duplicate:
 class ImportReport:
     """What became of every file: each of ``total`` is in one of the three lists.
 
-    ``ignored`` counts files of other kinds (.txt, .csv …) beside them.
+    ``ignored`` counts files of other kinds (.txt, .csv …) beside them, of which ``archives`` names the zips.
     """
 
     added: list[Added] = field(default_factory=list)
@@ -64,6 +64,7 @@ class ImportReport:
     total: int = 0
     bytes: int = 0
     ignored: int = 0
+    archives: list[str] = field(default_factory=list)
 
     @property
     def accepted(self) -> Iterator[Added | Duplicate]:
@@ -113,6 +114,7 @@ def import_images(
         for source in opened:
             report.refused += [Refused(storable(refused.name), refused.reason) for refused in source.refused]
             report.ignored += source.ignored
+            report.archives += source.archives
         report.total = sum(len(source) for source in opened) + len(report.refused)
         if not report.total:
             raise ImportFailed("There was nothing to import. Name a folder, a zip or image files.")

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from core.text import printable
+
 # Accepted endings; a file that was named by a person is tried whatever it is called.
 IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib"})
 # Endings of images that we do not decode: worth a sentence each, where a .txt is only counted.
@@ -45,6 +47,7 @@ def _nothing() -> None:
 class ImageSource:
     """Files in their order. ``label`` says where they come from and is stored with each image.
 
+    ``archives`` names the zips among the files that were ignored: they may well hold what was wanted.
     Iterating gives the files; :meth:`close` lets go of an archive (also by ``with``).
     """
 
@@ -52,7 +55,14 @@ class ImageSource:
     files: list[SourceFile]
     refused: list[Refused] = field(default_factory=list)
     ignored: int = 0
+    archives: list[str] = field(default_factory=list)
     close: Callable[[], None] = _nothing
+
+    def ignore(self, name: str) -> None:
+        """Counts a file of another kind; a zip is named as well."""
+        self.ignored += 1
+        if ending(name) == ".zip":
+            self.archives.append(name)
 
     def __iter__(self) -> Iterator[SourceFile]:
         return iter(self.files)
@@ -80,3 +90,11 @@ def foreign(name: str) -> Refused:
 def hidden(name: str) -> bool:
     """Whether a path has a part that starts with a dot, or is the Mac's or Windows' own."""
     return any(part.startswith(".") or part in ("__MACOSX", "Thumbs.db", "desktop.ini") for part in name.split("/"))
+
+
+def zips_inside(names: list[str]) -> str:
+    """The sentence that names zips which lay among the files, and were not opened; the first ten."""
+    some = ", ".join(printable(name) for name in names[:10]) + (", …" if len(names) > 10 else "")
+    if len(names) == 1:
+        return f"A zip lies in it and was not opened: {some}. Import it by itself."
+    return f"{len(names):,} zips lie in it and were not opened: {some}. Import them by themselves."

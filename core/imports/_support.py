@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,7 +63,7 @@ def import_support(
             )
         source.refused += [Refused(f.name, "it lies in no sub-folder, so it has no class.") for f in outside]
         report = import_images(project, store, [source], limits=limits, on_progress=on_progress)
-    result = SupportReport(report.added, report.duplicates, report.refused, report.total, report.bytes, report.ignored)
+    result = SupportReport(**{field.name: getattr(report, field.name) for field in fields(report)})
     _add(store, result, _order(source), titles, by)
     return result
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from core.errors import ImportFailed
 from core.images import shown
-from core.imports._source import ACCEPTED, FOREIGN_ENDINGS, IMAGE_ENDINGS, ImageSource, Refused, SourceFile
+from core.imports._source import ACCEPTED, FOREIGN_ENDINGS, IMAGE_ENDINGS, ImageSource, Refused, SourceFile, zips_inside
 from core.imports._source import ending as _ending
 from core.imports._source import foreign as _foreign
 from core.imports._source import hidden as _hidden
@@ -26,7 +26,10 @@ def folder_source(root: Path) -> ImageSource:
     source = ImageSource(f"folder {root.resolve().name}", [])
     _walk(root, "", source, {_identity(root)})
     if not source.files and not source.refused:
-        other = f" It holds {source.ignored:,} files of other kinds." if source.ignored else ""
+        count = source.ignored
+        other = f" It holds {count:,} file{'' if count == 1 else 's'} of other kinds." if count else ""
+        if source.archives:
+            other += f" {zips_inside(source.archives)}"
         raise ImportFailed(
             f"There are no images in {shown(str(root))} or its sub-folders: {ACCEPTED} files were looked for.{other} "
             "Choose the folder that holds the images."
@@ -66,7 +69,7 @@ def _walk(folder: Path, prefix: str, source: ImageSource, seen: set[tuple[int, i
             elif _ending(name) in FOREIGN_ENDINGS:
                 source.refused.append(_foreign(name))
             elif _ending(name) not in IMAGE_ENDINGS:
-                source.ignored += 1
+                source.ignore(name)
             elif entry.is_file():
                 source.files.append(SourceFile(name, entry.stat().st_size, partial(_read, Path(entry.path))))
             else:

@@ -52,16 +52,20 @@ class LabelImport:
     new_classes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        parts = [f"{self.added:,} labels added", f"{self.unchanged:,} there already"]
+        parts = [f"{_count(self.added, 'label')} added", f"{self.unchanged:,} there already"]
         if self.new_classes:
-            parts.append(f"{len(self.new_classes):,} new classes ({', '.join(map(shown, self.new_classes[:5]))})")
+            parts.append(
+                f"{_count(len(self.new_classes), 'new class', 'es')} ({', '.join(map(shown, self.new_classes[:5]))})"
+            )
         if self.kept:
             parts.append(f"{len(self.kept):,} left as they were decided here ({_some(self.kept)})")
         if self.missing:
             parts.append(f"{len(self.missing):,} of images that are not in this project ({_some(self.missing)})")
         if self.refused:
             first = self.refused[0]
-            parts.append(f"{len(self.refused):,} rows refused (first, {first.name}: {first.reason.rstrip('.')})")
+            parts.append(
+                f"{_count(len(self.refused), 'row')} refused (first, {first.name}: {first.reason.rstrip('.')})"
+            )
         return ", ".join(parts) + "."
 
 
@@ -269,6 +273,10 @@ def _chunks(rows: Iterable[LabelRow | Refused], size: int) -> Iterator[list[Labe
             chunk = []
     if chunk:
         yield chunk
+
+
+def _count(number: int, one: str, plural: str = "s") -> str:
+    return f"{number:,} {one}{'' if number == 1 else plural}"
 
 
 def _some(names: list[str]) -> str:

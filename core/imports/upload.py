@@ -38,6 +38,7 @@ def upload_source(files: Iterable[tuple[str, bytes | IO[bytes]]]) -> ImageSource
             source.files += archive.files
             source.refused += archive.refused
             source.ignored += archive.ignored
+            source.archives += archive.archives
         elif isinstance(content, bytes):
             source.files.append(SourceFile(name, len(content), partial(bytes, content)))
         else:

@@ -71,7 +71,7 @@ def _listed(opened: zipfile.ZipFile, name: str, title: str, limits: ZipLimits) -
         if _ending(path) in FOREIGN_ENDINGS:
             source.refused.append(_foreign(path))
         elif _ending(path) not in IMAGE_ENDINGS:
-            source.ignored += 1
+            source.ignore(path)
         elif member.flag_bits & _ENCRYPTED:
             raise ImportFailed(f"{title} is protected by a password. Unpack it, and import the folder.")
         elif member.compress_type not in _METHODS:

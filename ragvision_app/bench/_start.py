@@ -36,7 +36,13 @@ def start(root: Path) -> dict[str, object]:
             )
             return engines[-1]
 
-        worker = RunWorker(store, settings=lambda: store.settings().pipeline, compose=compose, code_version="bench")
+        worker = RunWorker(
+            store,
+            settings=lambda: store.settings().pipeline,
+            compose=compose,
+            prepare=lambda image: None,  # previews are the pages' own
+            code_version="bench",
+        )
         worker.start()
         while worker.status.state not in ("done", "failed") and time.perf_counter() - began < WAIT_SECONDS:
             time.sleep(0.005)

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ragvision_app.bench._row import Check, Figure, Row
-from ragvision_app.cli.console import out
+from ragvision_app.cli.console import out, show_table
 
 _SIGN = {"at least": "≥", "at most": "≤", "exactly": "="}
 
@@ -25,7 +25,9 @@ def show(rows: list[Row], result: dict[str, Any]) -> None:
         ("targets", "left"),
         ("", "left"),
     ):
-        table.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+        # in a narrow terminal the targets are wrapped, and nothing is cut
+        wraps = heading == "targets"
+        table.add_column(heading, justify=justify, no_wrap=not wraps, overflow="fold")  # type: ignore[arg-type]
     for row in rows:
         table.add_row(
             row.name,
@@ -36,7 +38,7 @@ def show(rows: list[Row], result: dict[str, Any]) -> None:
             "\n".join(_check(check) for check in row.checks),
             "[green]ok[/]" if row.ok else "[bold red]failed[/]" if row.error else "[bold red]missed[/]",
         )
-    out.print(table)
+    show_table(table)
     out.print()
     for row in rows:
         sides = " against ".join(side.what for side in (row.ours, row.against) if side is not None)

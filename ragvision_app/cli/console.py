@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from core.text import printable
 
@@ -33,6 +34,11 @@ def warn(sentence: str) -> None:
 def say(sentence: str) -> None:
     """One line on stdout, taken literally."""
     out.print(_safe(sentence))
+
+
+def show_table(table: Table) -> None:
+    """A table on stdout, as wide as it needs where that is no terminal: a pipe has no width to cut it at."""
+    (out if out.is_terminal else Console(highlight=False, width=1000)).print(table)
 
 
 class Bar:

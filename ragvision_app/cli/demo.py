@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from ragvision_app.cli.console import out, progress_bar, say, warn
+from ragvision_app.cli.console import progress_bar, say, show_table, warn
 from ragvision_app.cli.options import ProjectOption
+from ragvision_app.projects import place
 
 if TYPE_CHECKING:
     from ragvision_app.demo import Worth
@@ -22,7 +23,7 @@ def demo(project: ProjectOption) -> None:
     python -m ragvision_app demo --project data/projects/my-demo
     """
     make_demo(project)
-    say(f"The demo is in {project}. Start it with: python -m ragvision_app run --project {project}")
+    say(f"The demo is in {place(project)}. Start it with: python -m ragvision_app run --project {place(project)}")
 
 
 def make_demo(project: Path) -> None:
@@ -44,7 +45,7 @@ def demo_check(project: ProjectOption) -> None:
     table.add_row("suggestions, all", *_cells(report.suggestions))
     if report.labels:
         table.add_row("suggestions, where labelled", *_cells(report.suggestions_where_labelled))
-    out.print(table)
+    show_table(table)
     if not report.labels:
         warn("Nothing is labelled yet.")
     if not report.suggestions.answered:

@@ -15,7 +15,7 @@ import typer
 from core.errors import ProjectError
 from ragvision_app.cli.console import complain, out, say
 from ragvision_app.cli.options import ProjectOption, workbench_at
-from ragvision_app.projects import ROOT
+from ragvision_app.projects import ROOT, place
 
 Finding = tuple[str, bool | None, str]  # what was checked; fine, or None for a warning; a sentence
 
@@ -53,7 +53,7 @@ def python_version() -> Finding:
     found = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info < (3, 11):  # noqa: UP036 - a doctor has to look at the patient that is there
         return "Python", False, f"{found} is too old; 3.11 or newer is needed."
-    return "Python", True, f"{found} in {sys.prefix}"
+    return "Python", True, f"{found} in {place(Path(sys.prefix))}"
 
 
 def pinned_versions(requirements: Path) -> Iterator[Finding]:
@@ -80,11 +80,11 @@ def pinned_versions(requirements: Path) -> Iterator[Finding]:
 def project_findings(project: Path) -> Iterator[Finding]:
     """What the project's own checks say; a project that is not there is a warning, one that is broken is wrong."""
     if not project.exists():
-        yield "project", None, f"there is no project at {project} yet."
+        yield "project", None, f"there is no project at {place(project)} yet."
         return
     try:
         with workbench_at(project, create=False) as workbench:
-            yield "project", True, str(project)
+            yield "project", True, place(project)
             for check in workbench.doctor():
                 yield check.name, check.ok, check.sentence
     except ProjectError as error:

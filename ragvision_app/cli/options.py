@@ -26,6 +26,17 @@ ProjectOption = Annotated[
     ),
 ]
 
+NamedProjectOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--project",
+        metavar="DIR",
+        envvar="RAGVISION_PROJECT",
+        help="Project folder; without it, the demo's if there is one.",
+        show_default=False,
+    ),
+]
+
 
 @contextmanager
 def workbench_at(project: Path, *, create: bool) -> Iterator[Workbench]:

@@ -12,6 +12,7 @@ import typer
 
 from core.errors import ImportFailed
 from core.settings import RECIPES, ImageLimits, PipelineSettings
+from core.text import quoted
 from ragvision_app.cli.console import listed, progress_bar, say, warn
 
 DEFAULTS = PipelineSettings()
@@ -46,18 +47,20 @@ def predict(
     from core.imports import folder_source
     from core.text import json_line
     from core.workbench import create_engine
-    from ragvision_app.predict_folders import predict_lines, read_examples
+    from ragvision_app.predict_folders import predict_lines, read_examples, zips_unread
 
     settings = PipelineSettings(encoder=encoder, recipe=recipe, reasoner=reasoner)
     limits = ImageLimits()
     for folder, what in ((support, "support"), (queries, "query")):
         if not folder.is_dir():
-            raise ImportFailed(f"{folder} is not a folder, so no {what} images can be read from it.")
+            raise ImportFailed(f"{quoted(folder)} is not a folder, so no {what} images can be read from it.")
 
     source = folder_source(queries)
     examples = read_examples(support, limits)
     listed("Support images that cannot be read are left out:", examples.refused)
     listed("Support images that are there twice count once:", ((n, f"the same as {of}") for n, of in examples.repeated))
+    if source.archives:
+        warn(zips_unread(queries, source.archives))
     total = len(source) + len(source.refused)
     unreadable: list[tuple[str, str]] = []
     without_flag: list[tuple[str, str]] = []
@@ -73,8 +76,9 @@ def predict(
 
     listed("Images that cannot be read; their lines say so:", unreadable)
     listed("Images without a flag; their lines say why:", without_flag)
+    done = total - len(unreadable)
     if str(out) != "-":
-        say(f"{total - len(unreadable)} images predicted into {out}.")
+        say(f"{done:,} image{'' if done == 1 else 's'} predicted into {quoted(out.absolute())}.")
     if len(unreadable) == total:
         warn("No image could be read.")
         raise typer.Exit(1)

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from core.errors import InvalidInput
-from ragvision_app.cli.console import complain, out, say
-from ragvision_app.projects import DEMO_PROJECT
+from ragvision_app.cli.console import complain, out, say, warn
+from ragvision_app.projects import DEMO_PROJECT, is_demo, is_there, place
 
 PortOption = Annotated[
     int,
@@ -54,25 +54,31 @@ def run(
 
     python -m ragvision_app run --project data/projects/cells --host 0.0.0.0
     """
+    from ragvision_app.server import check_address, serve
+
+    if images is not None and demo:
+        raise InvalidInput("--images and --demo exclude each other: choose your own images or the demo's.")
+    check_address(host, port, token)
     if images is not None:
-        if demo:
-            raise InvalidInput("--images and --demo exclude each other: choose your own images or the demo's.")
         project = _bring_in(images, project)
     elif project is None:
         project = DEMO_PROJECT
         demo = True  # the only project that has no name given is the demo's
-    if demo and not _is_there(project):
+    if demo and not is_there(project):
         from ragvision_app.cli.demo import make_demo
 
         make_demo(project)
-
-    from ragvision_app.server import serve
+    elif demo and not is_demo(project):
+        warn(
+            f"{place(project)} is not the demo but a project of its own, and is served as it is. "
+            "For the demo name a new folder: --project data/projects/new-demo."
+        )
 
     def announce(link: str) -> None:
         out.print("\n  RAG Vision Workbench is ready:", end=" ")
         # as it is, on its own: a terminal makes it clickable, a script can read it
         out.print(link, markup=False, style="bold", soft_wrap=True)
-        say(f"  Project {project}. Ctrl-C stops the server; nothing that was decided is lost.\n")
+        say(f"  Project {place(project)}. Ctrl-C stops the server; nothing that was decided is lost.\n")
 
     serve(project, host=host, port=port, token=token, announce=announce)
 
@@ -91,19 +97,16 @@ def healthcheck(port: PortOption = 8501) -> None:
         raise typer.Exit(1) from error
 
 
-def _is_there(project: Path) -> bool:
-    return (project / "labels.db").exists()
-
-
 def _bring_in(images: Path, project: Path | None) -> Path:
     """The project of a folder of images, with the folder imported unless that was done and nothing has changed."""
     from ragvision_app.cli.images import bring_in
-    from ragvision_app.projects import is_imported, project_of, remember_folder
+    from ragvision_app.projects import is_imported, project_of, remember_folder, removed_if_empty
 
     project = project or project_of(images)
-    if not (_is_there(project) and is_imported(project, images)):
-        # the project knows its folder first: an import that is interrupted goes on in the same project
-        remember_folder(project, images, imported=False)
-        bring_in([images], project)
-        remember_folder(project, images, imported=True)
+    if not (is_there(project) and is_imported(project, images)):
+        with removed_if_empty(project):
+            # the project knows its folder first: an import that is interrupted goes on in the same project
+            remember_folder(project, images, imported=False)
+            bring_in([images], project)
+            remember_folder(project, images, imported=True)
     return project

@@ -117,6 +117,23 @@ def test_a_missed_target_is_exit_code_1_and_said_in_the_table(one_row, capfd):
     assert "missed" in out and "≥ 20×" in out
 
 
+def test_without_a_terminal_nothing_of_the_table_is_cut(one_row, capfd, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    long = "shared by every row of a queue that is long"
+    row = Row(
+        what="something",
+        ours=Figure("ours", 123456.0),
+        against=Figure("theirs", 23456789.0),
+        ratio=190.0,
+        n=3,
+        checks=(at_least(long, 190.0, 20, "×"),),
+    )
+    one_row(row)
+    assert bench.main() == 0
+    line = next(line for line in capfd.readouterr().out.splitlines() if line.startswith("made-up"))
+    assert "190×" in line and f"{long} ≥ 20×" in line and line.rstrip().endswith("ok") and "…" not in line
+
+
 @pytest.mark.parametrize("failure", [RowFailed("No Chromium could be started."), ZeroDivisionError("no times")])
 def test_a_row_that_fails_is_told_and_does_not_stop_the_others(one_row, capfd, failure):
     row = one_row(failure)

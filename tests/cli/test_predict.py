@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import threading
 
 import pytest
@@ -282,3 +283,14 @@ def test_a_link_as_out_stays_a_link(call, tmp_path, examples, photos):
     (tmp_path / "link").symlink_to(tmp_path / "there.jsonl")
     assert call("predict", "--support", examples, "--queries", photos, "--out", tmp_path / "link").code == 0
     assert (tmp_path / "link").is_symlink() and lines_of(tmp_path / "there.jsonl")
+
+
+def test_zips_among_the_images_are_named(call, tmp_path, examples, photos):
+    support, queries = shutil.copytree(examples, tmp_path / "s"), shutil.copytree(photos, tmp_path / "q")
+    for zip_ in (support / "all.zip", support / "dots" / "more.zip", queries / "rest.zip"):
+        zip_.write_bytes(b"PK")
+    done = call("predict", "--support", support, "--queries", queries, "--out", tmp_path / "p.jsonl")
+    assert done.code == 0
+    for name in ("all.zip", "dots/more.zip", "rest.zip"):
+        assert name in done.err
+    assert "rest.zip" not in (tmp_path / "p.jsonl").read_text(encoding="utf-8")

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -14,6 +15,7 @@ import pytest
 
 from core.errors import ImportFailed
 from ragvision_app import projects
+from ragvision_app.demo import NOTICE
 from tests.cli.conftest import ROOT, picture
 
 
@@ -21,6 +23,7 @@ from tests.cli.conftest import ROOT, picture
 def served(monkeypatch):
     """Projects that ``run`` would have served, instead of serving them."""
     calls = []
+    monkeypatch.setattr("ragvision_app.server.check_address", lambda *_: None)  # no real port
     monkeypatch.setattr("ragvision_app.server.serve", lambda project, **options: calls.append((project, options)))
     return calls
 
@@ -98,6 +101,35 @@ def test_demo_fills_a_project_that_is_not_there_and_leaves_one_that_is(call, ser
     (tmp_path / "old" / "labels.db").touch()
     call("run", "--demo", "--project", tmp_path / "old")
     assert made == [tmp_path / "new"]
+
+
+def test_a_project_that_is_not_the_demo_is_not_passed_off_as_the_demo(call, served, tmp_path, monkeypatch):
+    picture(tmp_path / "photos" / "one.png", "dots", 1)
+    call("import", tmp_path / "photos", "--project", tmp_path / "mine")
+    done = call("run", "--demo", "--project", tmp_path / "mine")
+    assert done.code == 0 and "is not the demo" in done.err and str(tmp_path / "mine") in done.err
+    (tmp_path / "mine" / "NOTICE.txt").write_text(NOTICE, encoding="utf-8")
+    assert call("run", "--demo", "--project", tmp_path / "mine").err == ""
+
+
+@pytest.mark.parametrize("file", [None, "notes.txt", "broken.jpg"])
+def test_a_folder_without_an_image_leaves_no_project_behind(call, served, home, tmp_path, file):
+    (tmp_path / "photos").mkdir()
+    if file:
+        (tmp_path / "photos" / file).write_text("no image")
+    done = call("run", "--images", tmp_path / "photos")
+    assert done.code == 1 and "Error:" in done.err and served == []
+    assert not (home / "photos").exists()
+
+
+def test_a_port_that_is_taken_is_found_out_before_anything_is_imported(call, home, tmp_path):
+    picture(tmp_path / "photos" / "one.png", "dots", 1)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = call("run", "--images", tmp_path / "photos", "--port", port)
+    assert done.code == 1 and f"Port {port} is taken" in done.err
+    assert "--port" in done.err and "make run PORT=" in done.err
+    assert not home.exists()
 
 
 def test_a_real_server_answers_on_its_pages_and_its_api(tmp_path):
