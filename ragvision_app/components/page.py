@@ -17,7 +17,7 @@ _STYLE = """
 <style>
 [data-testid="stMainBlockContainer"]:has(.rv-page) { padding: 0.8rem 1.75rem 2rem; max-width: 1640px; }
 [data-testid="stMain"]:has(.rv-page) [data-testid="stHeading"]:has(h2) { padding: 0 var(--rv-trail) 0 var(--rv-lead); }
-[data-testid="stElementContainer"]:has(> [data-testid="stHtml"] .rv-page) { display: none; }
+[data-testid="stElementContainer"]:has(> [data-testid="stHtml"] style) { display: none; }
 [data-testid="stMain"]:has(.rv-page) [data-testid="stVerticalBlock"] { gap: 0.75rem; }
 [data-testid="stMain"]:has(.rv-page) [data-testid="stHeading"] { margin-bottom: -0.5rem; }
 [data-testid="stMain"]:has(.rv-page) [class*="st-key-recipe_"] { gap: 0.3rem; padding: 0.5rem 0.75rem 0.75rem; }
