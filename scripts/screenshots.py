@@ -129,6 +129,7 @@ def label_page(browser: Browser, address: str) -> None:
     chart = page.locator(".st-key-rv_details .js-plotly-plot")
     expect(chart.first).to_be_visible(timeout=30_000)
     page.wait_for_timeout(1000)
+    page.add_style_tag(content="header[data-testid=stHeader] { visibility: hidden; }")  # lies over the panel's corner
     page.locator(".st-key-rv_details").screenshot(path=PICTURES / "details.png")
     page.close()
 

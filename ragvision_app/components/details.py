@@ -157,7 +157,7 @@ def heatmap_figure(
             zmax=scale,
             zsmooth="best",
             colorscale=diverging(pair, 0.75),
-            colorbar={"thickness": 10, "outlinewidth": 0, "title": bar_title},
+            colorbar={"thickness": 10, "outlinewidth": 0, "title": bar_title, "y": 1.0, "yanchor": "top", "len": 0.8},
             hovertemplate="contribution %{z:+.4f}<extra></extra>",
         )
     )
@@ -172,9 +172,9 @@ def heatmap_figure(
         sizing="stretch",
         layer="below",
     )
-    figure.update_layout(template=template(colours), title_text="Where it comes from", height=560)
+    figure.update_layout(template=template(colours), title_text="Where it comes from", height=540)
     figure.update_xaxes(visible=False, range=[0, width], constrain="domain")
-    figure.update_yaxes(visible=False, range=[height, 0], scaleanchor="x", constrain="domain")
+    figure.update_yaxes(visible=False, range=[height, 0], scaleanchor="x", constrain="domain", constraintoward="top")
     return figure
 
 
