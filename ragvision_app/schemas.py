@@ -83,6 +83,13 @@ class QueueRequest(_In):
     have: list[Sha256] = Field(default_factory=list, max_length=1000)
 
 
+class ReleaseRequest(_In):
+    """Gives reserved images back: those named, or all that the annotator holds."""
+
+    annotator: AnnotatorName
+    images: list[Sha256] | None = Field(None, max_length=1000)
+
+
 class LookAlikesRequest(_In):
     """Asks for undecided images most alike to ``image`` with the same suggestion."""
 
@@ -292,6 +299,13 @@ class QueueOut(BaseModel):
     progress: ProgressOut
     run: RunStatusOut
     undoable: list[UndoableOut]
+    free_at: str | None = Field(
+        None, description="Where fewer items came than were asked for: when the first that others hold is free"
+    )
+
+
+class ReleasedOut(BaseModel):
+    released: int
 
 
 class ItemsOut(BaseModel):
@@ -467,10 +481,20 @@ def run_status_json(status: RunStatus) -> dict[str, Any]:
 
 
 def queue_json(
-    items: Iterable[QueueItem], progress: Progress, status: RunStatus, undoable: Sequence[UndoableEvent]
+    items: Iterable[QueueItem],
+    progress: Progress,
+    status: RunStatus,
+    undoable: Sequence[UndoableEvent],
+    free_at: str | None = None,
 ) -> dict[str, Any]:
     """As :class:`QueueOut`."""
-    return {"items": items_json(items), "progress": progress, "run": run_status_json(status), "undoable": undoable}
+    return {
+        "items": items_json(items),
+        "progress": progress,
+        "run": run_status_json(status),
+        "undoable": undoable,
+        "free_at": free_at,
+    }
 
 
 def decision_json(decision_id: str, result: DecisionResult, progress: Progress) -> dict[str, Any]:

@@ -157,6 +157,20 @@ def release(db: sqlite3.Connection, annotator: str, shas: Collection[str] | None
     ).rowcount
 
 
+def free_at(db: sqlite3.Connection, annotator: str, overlap: int, now: str) -> str | None:
+    """When the first image that others hold and this annotator may label is free at the latest, if nobody prolongs
+    its lease; None where others hold none."""
+    me = a_name(annotator, "The annotator's name")
+    found: str | None = db.execute(
+        "SELECT min(x.expires_at) FROM leases x CROSS JOIN images i ON i.sha256 = x.image"
+        " WHERE x.annotator <> :me AND x.expires_at > :now AND i.queue_state BETWEEN 0 AND :overlap - 1"
+        " AND NOT EXISTS (SELECT 1 FROM labels l WHERE l.image = x.image AND l.annotator = :me"
+        "   AND l.state IN ('labelled', 'unsure'))",
+        {"me": me, "now": now, "overlap": overlap},
+    ).fetchone()[0]
+    return found
+
+
 def _arguments(annotator: str, limit: int, shas: Collection[str], lease_seconds: int, overlap: int) -> str:
     an_integer(limit, "The number of images", 1, MOST_AT_ONCE)
     an_integer(lease_seconds, "The length of a lease in seconds", 1, 7 * 86400)

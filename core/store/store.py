@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from core.store import counts, events, leases, projection
+from core.store import counts, events, leases, preferences, projection
 from core.store.catalogue import Catalogue
 from core.store.checks import a_name
 from core.store.records import DecisionResult, Lease, Progress, UndoableEvent
@@ -120,6 +120,11 @@ class Store(Catalogue, Suggestions):
         """Gives the annotator's leases back, all or those named; returns how many."""
         with self._pool.write() as db:
             return leases.release(db, annotator, shas)
+
+    def free_at(self, annotator: str) -> str | None:
+        """When the first image that others hold now is free for the annotator at the latest; None for none."""
+        with self._pool.read() as db:
+            return leases.free_at(db, annotator, preferences.overlap(db), self._clock())
 
     def counts(self, annotator: str) -> Progress:
         """How far the labelling is, as the annotator sees it."""

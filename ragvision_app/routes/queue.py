@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def queue_router(workbench: Workbench, lanes: Lanes) -> APIRouter:
-    """``/queue``, ``/queue/items/{sha}``, ``/queue/look-alikes``, ``/decisions``, ``/items/{sha}/detail``."""
+    """``/queue`` and ``/queue/…``, ``/decisions``, ``/items/{sha}/detail``."""
     router = APIRouter(tags=["labelling"])
 
     @router.post("/queue", response_model=schemas.QueueOut, summary="The next items, leased to the annotator")
@@ -25,9 +25,17 @@ def queue_router(workbench: Workbench, lanes: Lanes) -> APIRouter:
             items = workbench.next_items(body.annotator, limit=body.limit, order=body.order, have=body.have)
             progress = workbench.progress(body.annotator)
             undoable = workbench.undoable(body.annotator)
-            return schemas.queue_json(items, progress, workbench.run_status(), undoable)
+            free_at = workbench.store.free_at(body.annotator) if len(items) < body.limit else None
+            return schemas.queue_json(items, progress, workbench.run_status(), undoable, free_at)
 
         return JsonResponse(await lanes.queue.run(fetch))
+
+    @router.post(
+        "/queue/release", response_model=schemas.ReleasedOut, summary="Gives reserved images back, for others to label"
+    )
+    async def release(body: schemas.ReleaseRequest) -> JsonResponse:
+        released = await lanes.queue.run(lambda: workbench.store.release_leases(body.annotator, body.images))
+        return JsonResponse({"released": released})
 
     @router.post(
         "/queue/look-alikes",

@@ -81,6 +81,8 @@ class FakeWorkbench:
             labels=self.labels,
             runs=lambda: [],
             count_images=self.count_images,
+            free_at=lambda annotator: "2026-11-24T12:10:00Z",
+            release_leases=self.release_leases,
         )
 
     def _fail(self) -> None:
@@ -100,6 +102,10 @@ class FakeWorkbench:
         self._fail()
         self.calls.append(("next_items", annotator, limit, order, list(have)))
         return [] if SHA in have else [self.item(SHA, annotator)]
+
+    def release_leases(self, annotator: str, images: Any) -> int:
+        self.calls.append(("release", annotator, images))
+        return 1
 
     def item(self, image: str, annotator: str) -> QueueItem:
         self._fail()

@@ -145,3 +145,14 @@ def test_classes_runs_and_detail_answer_as_documented(real: TestClient) -> None:
     schemas.DetailOut.model_validate(real.get(f"/items/{item['id']}/detail?annotator=ada").json(), extra="forbid")
     look_alikes = real.post("/queue/look-alikes", json={"annotator": "ada", "image": item["id"]})
     assert look_alikes.json() == {"items": []}  # nothing is alike before anything was suggested
+
+
+def test_images_given_back_are_free_for_others_who_are_told_when_they_would_be_anyway(real: TestClient) -> None:
+    held = fetch(real, limit=5)["items"]
+    waiting = fetch(real, annotator="bob")
+    assert waiting["items"] == [] and waiting["free_at"] == held[0]["lease"]["expires_at"]
+    given = real.post("/queue/release", json={"annotator": "ada", "images": [i["id"] for i in held[:2]]})
+    assert given.json() == {"released": 2}
+    assert {i["id"] for i in fetch(real, annotator="bob")["items"]} == {i["id"] for i in held[:2]}
+    real.post("/queue/release", json={"annotator": "ada"})
+    assert fetch(real, annotator="bob", have=[])["free_at"] is None

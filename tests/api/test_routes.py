@@ -198,3 +198,12 @@ def test_the_reference_lists_every_route_and_loads_nothing_from_elsewhere(client
 def test_the_examples_of_the_reference_are_valid_requests() -> None:
     for example in schemas.DecisionRequest.model_json_schema()["examples"]:
         assert schemas.DecisionRequest.model_validate(example).to_core().class_id == 2
+
+
+@pytest.mark.parametrize("images", [[SHA], None])
+def test_what_is_reserved_is_given_back_by_name_or_all_of_it(
+    client: TestClient, fake: FakeWorkbench, images: list[str] | None
+) -> None:
+    answer = client.post("/queue/release", json={"annotator": "ada", "images": images})
+    assert (answer.status_code, answer.json()) == (200, {"released": 1})
+    assert fake.calls == [("release", "ada", images)]
