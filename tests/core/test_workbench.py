@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import pytest
 from pictures import KINDS, png, write_folder
 
 from core import runs
+from core.embedding_cache import EmbeddingCache
 from core.errors import InvalidSettings, UnknownAdapter
 from core.imports import sources_for
 from core.labelling import QueueItem, is_withheld
@@ -214,6 +216,21 @@ def test_what_another_process_brings_in_is_noticed(
     version = workbench.store.support_set().version
     wait(lambda: workbench.run_status().support_version == version and workbench.run_status().state == "done")
     assert all(not item.suggestion.stale for item in workbench.next_items(ANNOTATOR, limit=16))
+
+
+def test_a_full_disk_is_named_and_the_run_goes_on_once_there_is_room(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(runs, "LOOK_SECONDS", 0.05)
+    with monkeypatch.context() as patched:
+        patched.setattr(EmbeddingCache, "add", full)
+        workbench.start_worker()
+        wait(lambda: workbench.run_status().state == "failed")
+        assert "No space left on device" in workbench.run_status().sentence
+    wait(lambda: workbench.run_status().state == "done")
 
 
 def test_done_is_not_said_between_a_change_and_the_work_that_it_makes(workbench: Workbench) -> None:
