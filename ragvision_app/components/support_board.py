@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from core.types import SupportImage
     from core.workbench import Workbench
 
-KEPT_NOTICES = 40
+KEPT_NOTICES = 1000  # a sentence for each refused file of one drop
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,14 @@ class BoardState:
     seen: deque[str] = field(default_factory=lambda: deque(maxlen=64))
     notices: list[Notice] = field(default_factory=list)
     uploads: dict[str, _Upload] = field(default_factory=dict)
-    added: dict[int, int] = field(default_factory=dict)  # class → images added since the last other action
+    drop: str | None = None  # the files that came in by one gesture, over as many batches as they need
+    added: dict[int, int] = field(default_factory=dict)  # class → images added by that drop
+
+    def begin(self, drop: str | None) -> None:
+        """Something new was done: what was said of the last thing goes."""
+        self.drop = drop
+        self.notices.clear()
+        self.added.clear()
 
     def tell(self, level: str, text: str, undo: dict[str, Any] | None = None) -> None:
         """Adds a sentence to what is shown."""
@@ -100,12 +107,13 @@ def apply_batch(workbench: Workbench, state: BoardState, batch: Mapping[str, Any
     state.seen.append(batch_id)
     actions = batch.get("actions", [])
     if any(a.get("kind") != "part" for a in actions):
-        state.notices.clear()
-        state.added.clear()
+        state.begin(None)
     files: dict[int, list[tuple[str, bytes]]] = {}
     for action in actions:
         try:
             if action.get("kind") == "part":
+                if action.get("drop") not in (None, state.drop):
+                    state.begin(str(action["drop"]))
                 _collect(workbench, state, action, files)
             else:
                 handler = _HANDLERS.get(str(action.get("kind")))

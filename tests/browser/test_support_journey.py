@@ -296,3 +296,39 @@ def test_an_import_goes_on_when_its_page_is_left_and_is_reported_by_name_on_retu
         workbench.close()
     assert {str(f["name"]) for f in files(500, 40)} <= names
     assert "torn.png" not in names
+
+
+@pytest.mark.browser
+def test_names_are_refused_in_words_and_stay_to_be_mended(board, classes, page):
+    field, message = board.get_by_label("New class name"), board.locator(".rvg-message")
+    board.get_by_role("button", name="Add class").click()
+    expect(message).to_contain_text("Type a name")
+    emoji = "\U0001f600"
+    field.fill(emoji * 201)
+    expect(message).to_be_hidden()
+    field.press("Enter")
+    expect(message).to_contain_text("201 characters; 200 are the most")
+    expect(field).to_have_value(emoji * 201)
+    field.fill(emoji * 150)
+    field.press("Enter")
+    confirmed(board)
+    expect(section(board, emoji * 150)).to_be_visible()
+    expect(message).to_be_hidden()
+
+
+@pytest.mark.browser
+def test_every_refused_file_is_named_and_the_next_success_clears_them(board, classes):
+    functional, _ = classes
+    adding = section(board, functional).get_by_role("button", name="Add images")
+    with board.page.expect_file_chooser() as chosen:
+        adding.click()
+    broken = [{"name": f"broken{n:02d}.png", "mimeType": "image/png", "buffer": b"no image"} for n in range(12)]
+    chosen.value.set_files(broken)
+    lines = board.locator(".rvg-lines > div")
+    expect(lines).to_have_count(12)
+    lines.last.scroll_into_view_if_needed()
+    expect(lines.last).to_be_in_viewport()
+    with board.page.expect_file_chooser() as chosen:
+        adding.click()
+    chosen.value.set_files(files(900 + next(_numbers), 1))
+    expect(lines).to_have_text([re.compile("1 image added")])

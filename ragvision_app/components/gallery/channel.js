@@ -31,10 +31,10 @@ async function read(part) {
 }
 
 // A file as the list of slices that are still to be read; each becomes one action of kind "part".
-function slices(file, id, classId) {
+function slices(file, id, classId, drop) {
   const count = Math.max(1, Math.ceil(file.size / BATCH_BYTES));
   return Array.from({ length: count }, (_, index) => ({
-    kind: "part", upload: id, name: file.name, class_id: classId, index, last: index === count - 1,
+    kind: "part", upload: id, drop, name: file.name, class_id: classId, index, last: index === count - 1,
     blob: file.slice(index * BATCH_BYTES, (index + 1) * BATCH_BYTES),
   }));
 }

@@ -32,7 +32,7 @@ function arrange(parent, wanted) {
 function createBoard() {
   const board = {
     data: null, model: null, selected: new Set(), anchor: null, tiles: new Map(), sections: new Map(),
-    previews: new Map(), editing: null, saving: null, dragged: null, dismissed: new Set(),
+    previews: new Map(), editing: null, saving: null, adding: null, said: null, dragged: null, dismissed: new Set(),
   };
   board.channel = createChannel(() => render(board));
   board.root = el("div", "rv-gallery", { "data-ready": "false" });
@@ -51,14 +51,20 @@ function createBoard() {
 function buildFrame(board) {
   board.summary = el("div", "rvg-summary", { role: "status" });
   board.newName = el("input", "rvg-input", {
-    "aria-label": "New class name", placeholder: "New class name", maxlength: 200, autocomplete: "off",
+    "aria-label": "New class name", placeholder: "New class name", autocomplete: "off", // the store says how long it may be
+    oninput: () => board.said && say(board, null),
   });
   board.addForm = el("form", "rvg-add", {
     onsubmit: (event) => {
       event.preventDefault();
       const name = board.newName.value.trim();
-      if (!name) return board.newName.focus();
+      if (!name) {
+        say(board, "Type a name for the new class first.");
+        return board.newName.focus();
+      }
+      board.said = null;
       board.newName.value = "";
+      board.adding = name;
       board.channel.push({ kind: "add_class", name });
     },
   }, board.newName, el("button", "rvg-button rvg-primary", { type: "submit", text: "Add class" }));
@@ -98,10 +104,11 @@ function remove(board, images) {
 }
 
 function upload(board, classId, files) {
+  const drop = newId();
   for (const file of files) {
     const id = newId();
     board.previews.set(id, { classId, url: URL.createObjectURL(file), name: file.name });
-    board.channel.push(...slices(file, id, classId));
+    board.channel.push(...slices(file, id, classId, drop));
   }
   render(board);
 }
@@ -258,10 +265,17 @@ function drawEmpty(board) {
   }
 }
 
+// A sentence of the page itself, in the place of the last action's; null takes it away.
+function say(board, sentence) {
+  board.said = sentence;
+  render(board);
+}
+
 function drawMessage(board) {
   const { channel, message, data } = board;
   const lost = channel.lost;
-  const notices = (data.notices ?? []).filter((n) => !board.dismissed.has(n.id));
+  const said = board.said ? [{ id: `said ${board.said}`, level: "error", text: board.said }] : null;
+  const notices = said ?? (data.notices ?? []).filter((n) => !board.dismissed.has(n.id));
   message.hidden = !lost && !notices.length;
   const signature = lost ? "lost" : notices.map((n) => n.id).join(" ");
   if (message.dataset.signature === signature) return;
@@ -275,9 +289,8 @@ function drawMessage(board) {
   }
   const worst = notices.some((n) => n.level === "error") ? "error" : "info";
   message.dataset.level = worst;
-  const lines = el("div", "rvg-lines");
-  for (const notice of notices.slice(0, 6)) lines.append(el("div", "", { text: notice.text }));
-  if (notices.length > 6) lines.append(el("div", "", { text: `and ${notices.length - 6} more.` }));
+  const lines = el("div", "rvg-lines", { tabindex: notices.length > 6 ? "0" : null }); // it scrolls, by keys too
+  for (const notice of notices) lines.append(el("div", "", { text: notice.text }));
   message.append(lines);
   const undo = notices.find((n) => n.undo);
   if (undo) {
@@ -286,7 +299,7 @@ function drawMessage(board) {
     }));
   }
   message.append(el("button", "rvg-button rvg-quiet", {
-    type: "button", text: "Dismiss", onclick: () => { notices.forEach((n) => board.dismissed.add(n.id)); render(board); },
+    type: "button", text: "Dismiss", onclick: () => { board.said = null; notices.forEach((n) => board.dismissed.add(n.id)); render(board); },
   }));
 }
 
@@ -316,7 +329,12 @@ export default function (component) {
   if (board.root.parentElement !== parentElement) parentElement.append(board.root);
   const confirmed = board.channel.confirm(data.applied);
   render(board);
-  if (confirmed) settleForm(board);
+  if (confirmed) {
+    board.said = null;
+    settleForm(board);
+    settleName(board);
+    drawMessage(board);
+  }
   board.root.dataset.ready = "true";
   board.channel.pump();
 }

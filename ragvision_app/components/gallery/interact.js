@@ -156,7 +156,7 @@ function acceptDrops(board, section) {
 // --------------------------------------------------------------------------- the form of one class
 function drawForm(board, section) {
   const { cls, classId } = section;
-  const name = el("input", "rvg-input", { "aria-label": "Name", value: cls.name, maxlength: 200, autocomplete: "off" });
+  const name = el("input", "rvg-input", { "aria-label": "Name", value: cls.name, autocomplete: "off" });
   const description = el("input", "rvg-input", {
     "aria-label": "Description", value: cls.description, maxlength: 1000, placeholder: "What belongs here (optional)",
   });
@@ -219,4 +219,12 @@ function settleForm(board) {
   board.saving = null;
   save.disabled = false;
   if (!(board.data.notices ?? []).some((n) => n.level === "error")) close();
+}
+
+// A name that was refused is back in its field, to be mended.
+function settleName(board) {
+  if (board.adding === null || board.channel.unconfirmed().some((a) => a.kind === "add_class")) return;
+  const refused = (board.data.notices ?? []).some((n) => n.level === "error");
+  if (refused && !board.newName.value) board.newName.value = board.adding;
+  board.adding = null;
 }

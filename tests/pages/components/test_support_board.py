@@ -237,3 +237,26 @@ def test_counts_of_an_upload_in_several_batches_are_told_as_one_sum(workbench, s
     for name, data in files(10, 3):
         act(workbench, state, *upload(name, data, functional))
     assert texts(state, "info") == "3 images added to functional."
+
+
+def test_a_new_drop_clears_what_was_said_of_the_last_one_and_keeps_all_that_is_said_of_its_own(workbench, state):
+    functional = ids(workbench)["functional"]
+
+    def drop(name: str, *broken: int) -> None:
+        for number in broken:  # each file in a batch of its own
+            parts = upload(f"broken{number}.png", b"no image", functional)
+            act(workbench, state, *({**part, "drop": name} for part in parts))
+
+    drop("first", *range(50))
+    assert len(state.notices) == 50
+    drop("second", 50, 51)
+    assert len(state.notices) == 2 and "broken51.png" in texts(state, "error")
+    act(workbench, state, {"kind": "add_class", "name": "a third one"})
+    assert not state.notices
+
+
+def test_a_class_name_of_150_emoji_is_taken_whole_and_one_of_201_is_refused_in_words(workbench, state):
+    act(workbench, state, {"kind": "add_class", "name": "\U0001f600" * 150})
+    assert "\U0001f600" * 150 in ids(workbench)
+    act(workbench, state, {"kind": "add_class", "name": "\U0001f600" * 201})
+    assert "201 characters; 200 are the most" in texts(state, "error")
