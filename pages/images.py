@@ -16,6 +16,7 @@ from ragvision_app.components.import_view import (
     refused_rows,
     report_csv,
     report_line,
+    row_height,
     upload_work,
 )
 from ragvision_app.components.page import literal, open_page, person
@@ -109,9 +110,11 @@ def report(job: ImportJob) -> None:
             return
         st.markdown(report_line(job.report))
         if job.report.refused:
+            rows = refused_rows(job.report)
             st.dataframe(
-                refused_rows(job.report),
+                rows,
                 hide_index=True,
+                row_height=row_height(rows),
                 column_config={
                     "File": st.column_config.TextColumn("Refused", width="small"),
                     "Reason": st.column_config.TextColumn("Why", width="large"),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from core.store import Progress
     from core.workbench import Workbench
 
+LETTERS_A_LINE = 52  # in the columns of the report at the smallest window
 UPLOAD_TYPES = ["jpg", "jpeg", "png", "webp", "bmp", "zip"]
 
 
@@ -52,6 +53,12 @@ def refused_rows(report: ImportReport) -> list[dict[str, str]]:
     return sorted(rows, key=lambda row: row["File"])
 
 
+def row_height(rows: Sequence[dict[str, str]]) -> int:
+    """Pixels in which the longest of the texts wraps without being cut."""
+    longest = max((len(text) for row in rows for text in row.values()), default=0)
+    return 14 + 21 * max(1, -(-longest // LETTERS_A_LINE))
+
+
 def _reason(name: str, reason: str) -> str:
     """The reason without the file's name, which stands beside it."""
     short = reason.removeprefix(f"“{name}” ")
@@ -62,11 +69,11 @@ def report_line(report: ImportReport) -> str:
     """What came of it, in one line."""
     counts = {
         "added": len(report.added),
-        "duplicates, stored once": len(report.duplicates),
+        f"{'duplicate' if len(report.duplicates) == 1 else 'duplicates'}, stored once": len(report.duplicates),
         "refused": len(report.refused),
     }
     if report.ignored:
-        counts["files of other kinds passed over"] = report.ignored
+        counts[f"{'file' if report.ignored == 1 else 'files'} of other kinds passed over"] = report.ignored
     return " · ".join(f"**{count:,}** {what}" for what, count in counts.items())
 
 

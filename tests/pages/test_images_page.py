@@ -21,6 +21,7 @@ from ragvision_app.components.import_view import (
     path_work,
     refused_rows,
     report_csv,
+    row_height,
     upload_work,
 )
 
@@ -68,7 +69,7 @@ def test_a_folder_on_the_server_is_imported_in_the_background_and_reported_by_na
     report = done(empty).report
     assert (len(report.added), len(report.duplicates), len(report.refused)) == (3, 1, 1)
     at = at.run()
-    assert "**3** added · **1** duplicates, stored once · **1** refused" in shown(at)
+    assert "**3** added · **1** duplicate, stored once · **1** refused" in shown(at)
     assert "text.jpg" in str(at.dataframe[0].value)
     assert empty.store.count_images() == 3
 
@@ -162,3 +163,8 @@ def test_pages_of_the_gallery_hold_every_image_once(served):
     shown_images = [row["image"] for number in range(pages) for row in page_of_images(served, number, 4)]
     assert len(shown_images) == len(set(shown_images)) == served.store.count_images() == 6
     assert page_count(0, 4) == 1
+
+
+def test_the_report_gives_a_long_reason_the_lines_that_it_needs():
+    short, long = {"File": "a.png", "Reason": "It is empty."}, {"File": "a.zip", "Reason": "word " * 60}
+    assert row_height([]) == row_height([short]) < row_height([short, long]) >= 6 * 21
