@@ -1,12 +1,10 @@
 """Label: one image, one key. The loop itself runs in the browser; this page only mounts it."""
 
-import hashlib
-
 import streamlit as st
 
 from ragvision_app import state
 from ragvision_app.components.details import draw_details
-from ragvision_app.components.label_view import PAGE_STYLE, QUEUES, annotator_name, clicked_details
+from ragvision_app.components.label_view import FOCUS, PAGE_STYLE, QUEUES, annotator_name, clicked_details
 from ragvision_app.components.reviewer import reviewer
 
 COMPONENT = "reviewer"
@@ -27,6 +25,7 @@ if not name:
                 st.rerun()
         if problem:
             st.warning(problem)
+    st.html(FOCUS, unsafe_allow_javascript=True)
     st.stop()
 
 st.session_state[state.ANNOTATOR] = name
@@ -59,7 +58,7 @@ def loop(annotator: str) -> None:
     """Loop and panel rerun together, without the page and without remounting the loop."""
     reviewer(
         annotator=annotator,
-        project=hashlib.sha256(str(workbench.project.root.resolve()).encode()).hexdigest()[:16],
+        project=state.browser_scope(workbench),
         order=order,
         prefetch=settings.prefetch,
         key=COMPONENT,

@@ -6,6 +6,7 @@ Where a page runs without the server (AppTest), the project that ``RAGVISION_PRO
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from concurrent.futures import Future
@@ -71,6 +72,11 @@ def workbench() -> Workbench:
         if root not in _opened:
             _opened[root] = Workbench.open(root)
         return _opened[root]
+
+
+def browser_scope(workbench: Workbench) -> str:
+    """Names the project in the browser's storage, so that decisions for one are never sent to another."""
+    return hashlib.sha256(str(workbench.project.root.resolve()).encode()).hexdigest()[:16]
 
 
 def close_opened() -> None:

@@ -28,6 +28,16 @@ PAGE_STYLE = """<style>
 </style>"""
 
 
+# The cursor goes into the only field there is, which is drawn a moment later. Fixed text.
+FOCUS = """<script>
+(function look(left) {
+  const field = document.querySelector('[data-testid="stForm"] input');
+  if (field) field.focus();
+  else if (left) requestAnimationFrame(() => look(left - 1));
+})(300);
+</script>"""
+
+
 def annotator_name(asked: str) -> tuple[str, str]:
     """(name, problem): one of the two is empty; both are where nothing was asked for yet."""
     name = asked.strip()

@@ -18,6 +18,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from PIL import Image, ImageDraw
 
+from ragvision_app.components import outbox
 from ragvision_app.components import reviewer as component
 
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#8c6d31", "#7f7f7f", "#332288")
@@ -41,10 +42,18 @@ window.__anotherPageAndBack = () => {{
   host.innerHTML = skeleton;
   window.__unmount = window.__mount();
 }};
-const data = {{annotator: {annotator!r}, project: "harness", order: null, prefetch: 30, api_base: "/api"}};
+const data = window.__data = {{
+  annotator: {annotator!r}, project: "harness", order: null, prefetch: 30, api_base: "/api"
+}};
 window.__mount = () => mount({{parentElement: host, data,
   setTriggerValue: (name, value) => window.__details.push([name, value]), setStateValue() {{}}}});
 window.__unmount = window.__mount();
+</script>"""
+
+UNSENT_PAGE = """<!doctype html><meta charset=utf-8><title>another page</title><style>{css}</style>
+<body><div id=host>{html}</div><script type=module>
+import mount from "/unsent.js";
+mount({{parentElement: document.getElementById("host"), data: {{project: "harness", api_base: "/api"}}}});
 </script>"""
 
 
@@ -66,6 +75,10 @@ class Fake:
     run_state: str = "done"
     down: bool = False
     held_by_others: bool = False
+    free_at: str | None = None
+    given: set[str] = field(default_factory=set)  # every image that was dealt out
+    released: list[str] = field(default_factory=list)
+    release_came: threading.Event = field(default_factory=threading.Event)
     image_delay: float = 0.0
     refuse: Callable[[dict[str, Any]], str | None] = lambda decision: None
     conflict: Callable[[dict[str, Any]], bool] = lambda decision: False
@@ -86,7 +99,7 @@ class Fake:
             kinds.count("unsure"),
             kinds.count("skip"),
         )
-        left = self.count - labelled - unsure
+        left = self.count - labelled - unsure - skipped
         return {
             "total": self.count,
             "labelled": labelled,
@@ -243,6 +256,14 @@ def create(fake: Fake) -> FastAPI:
             PAGE.format(css=component.css(), html=component.html(), annotator=annotator, theme=THEME[theme])
         )
 
+    @app.get("/another-page")
+    def another_page() -> HTMLResponse:
+        return HTMLResponse(UNSENT_PAGE.format(css=outbox.css(), html=outbox.HTML))
+
+    @app.get("/unsent.js")
+    def unsent() -> Response:
+        return Response(outbox.bundle(), media_type="text/javascript")
+
     @app.get("/bundle.js")
     def bundle() -> Response:
         return Response(component.bundle(), media_type="text/javascript")
@@ -279,6 +300,7 @@ def create(fake: Fake) -> FastAPI:
             chosen = [n for n in fresh + skipped if sha(n) not in have][: body["limit"]]
             if fake.held_by_others:
                 chosen = []
+            fake.given |= {sha(n) for n in chosen}
             return {
                 "items": [fake.item(n) for n in chosen],
                 "progress": fake.progress(),
@@ -295,7 +317,15 @@ def create(fake: Fake) -> FastAPI:
                     "seconds_left": 40.0,
                 },
                 "undoable": fake.undoable(),
+                "free_at": fake.free_at,
             }
+
+    @app.post("/api/queue/release")
+    def release(body: dict[str, Any]) -> dict[str, int]:
+        with fake.lock:
+            fake.released += body["images"]
+            fake.release_came.set()
+            return {"released": len(body["images"])}
 
     @app.get("/api/queue/items/{image}")
     def item(image: str) -> dict[str, Any]:

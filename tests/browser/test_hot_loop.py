@@ -221,6 +221,33 @@ def test_undo_after_a_refresh_and_the_details_of_the_image_on_screen(page: Page,
     panel = page.locator(".st-key-rv_details")
     expect(panel).to_be_visible(timeout=30_000)
     expect(page.locator(".rv-stage")).to_have_attribute("data-item-id", str(first))  # not remounted, not moved on
+    page.wait_for_function("document.querySelector('[data-testid=stMain]').scrollTop > 100")  # down to the panel
+    expect(page.locator(".rv-stage")).to_be_in_viewport(ratio=0.35)  # and the keys count as before
+    page.keyboard.press("Escape")
+    page.wait_for_function("document.querySelector('[data-testid=stMain]').scrollTop === 0")
     page.keyboard.press("d")
     expect(panel).to_have_count(0, timeout=30_000)
     assert len(server.events("undoing")) == 2
+
+
+def test_decisions_that_a_name_left_behind_are_sent_from_any_page_and_its_images_are_free(
+    page: Page, server: Server
+) -> None:
+    page.goto(f"{server.url}/label")
+    expect(page.get_by_label("Your name")).to_be_focused(timeout=60_000)
+    page.keyboard.type("leaving")
+    page.keyboard.press("Enter")
+    expect(page.locator(".rv-reviewer")).to_have_attribute("data-state", "ready", timeout=60_000)
+    page.wait_for_function("Number(document.querySelector('.rv-reviewer').dataset.ahead) >= 20", timeout=60_000)
+    first = on_screen(page)
+    page.route("**/api/decisions", lambda route: route.abort())
+    page.keyboard.press("1")
+    expect(page.locator(".rv-reviewer")).to_have_attribute("data-unsent", "1")
+    page.goto(f"{server.url}/runs")
+    line = page.locator(".rv-unsent")
+    expect(line).to_contain_text("1 unsent decision of leaving", timeout=60_000)
+    page.unroute("**/api/decisions")
+    expect(line).to_be_empty(timeout=15_000)
+    assert [image for image, *_ in server.events("leaving")] == [first]
+    with sqlite3.connect(f"file:{server.project / 'labels.db'}?mode=ro", uri=True) as database:
+        assert database.execute("SELECT count(*) FROM leases WHERE annotator = 'leaving'").fetchone()[0] == 0

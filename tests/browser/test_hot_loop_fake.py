@@ -338,12 +338,82 @@ def test_without_images_the_page_says_to_import_some(page: Page, serve: Callable
 
 
 def test_images_that_others_hold_are_waited_for_and_not_called_done(page: Page, serve: Callable[..., Site]) -> None:
-    site = serve(count=3, held_by_others=True)
+    site = serve(count=3, held_by_others=True, free_at="2026-11-24T14:32:00Z")
     site.open(page)
     expect(page.locator(".rv-message")).to_contain_text("3 images are reserved")
+    expect(page.locator(".rv-message")).to_contain_text(re.compile(r"the first is free at \d\d:32 at the latest"))
     site.fake.held_by_others = False
     site.ready(page, ahead=2)
     expect_on_screen(page, 0)
+
+
+def test_skipped_images_that_others_hold_are_not_called_done(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve(count=2)
+    site.open(page)
+    site.ready(page, ahead=1)
+    page.keyboard.press("s")
+    expect_on_screen(page, 1)
+    site.sent(page)
+    site.fake.held_by_others = True
+    page.keyboard.press("1")
+    expect(page.locator(".rv-reviewer")).to_have_attribute("data-state", "taken", timeout=15_000)
+    expect(page.locator(".rv-message")).to_contain_text("1 image is reserved for other annotators (skipped by you")
+
+
+def test_when_all_is_done_the_unsure_ones_are_one_click_away(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve(count=1)
+    site.open(page, annotator="ada%20%26%20co")
+    expect_on_screen(page, 0)
+    page.keyboard.press("u")
+    expect(page.locator(".rv-reviewer")).to_have_attribute("data-state", "empty", timeout=15_000)
+    link = page.get_by_role("link", name="Look at my unsure ones")
+    expect(link).to_have_attribute("href", "label?order=unsure&annotator=ada%20%26%20co")
+
+
+# --------------------------------------------------------------------------- what is reserved
+def test_a_closed_page_gives_back_what_it_holds_but_no_image_with_an_unsent_decision(
+    page: Page, serve: Callable[..., Site]
+) -> None:
+    site = serve(count=30)
+    site.open(page)
+    site.ready(page, ahead=12)
+    page.route("**/api/decisions", lambda route: route.abort())
+    page.keyboard.press("1")
+    expect_on_screen(page, 1)
+    expect(page.locator(".rv-reviewer")).to_have_attribute("data-unsent", "1")
+    page.unroute("**/api/decisions")
+    page.goto("about:blank")
+    assert site.fake.release_came.wait(10)
+    assert set(site.fake.released) == site.fake.given - {sha(0)}
+    assert {sha(1), sha(2)} <= set(site.fake.released)
+
+
+def test_another_order_gives_back_before_it_asks(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve(count=30)
+    site.open(page)
+    site.ready(page, ahead=12)
+    given, asked = set(site.fake.given), len(site.fake.requests)
+    page.evaluate("window.__data.order = 'random'; window.__mount(); null")
+    site.ready(page, ahead=12)
+    assert set(site.fake.released) == given
+    since = [line for line in site.fake.requests[asked:] if line.startswith("POST /api/queue")]
+    assert since[0] == "POST /api/queue/release" and "POST /api/queue" in since[1:]
+    page.evaluate("window.__data.order = null; window.__mount(); null")  # the first one again
+    site.ready(page, ahead=12)
+    page.keyboard.press("1")
+    expect_on_screen(page, 1)
+
+
+def test_near_the_end_one_holds_no_more_than_half_of_what_is_left(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve(count=20)
+    site.open(page)
+    site.ready(page, ahead=9)
+    assert len(site.fake.given) <= 12
+    for number in range(1, 20):
+        page.keyboard.press("1")
+        expect_on_screen(page, number)
+    page.keyboard.press("1")
+    expect(page.locator(".rv-reviewer")).to_have_attribute("data-state", "empty", timeout=15_000)
 
 
 # --------------------------------------------------------------------------- undo
@@ -511,6 +581,52 @@ def test_another_annotators_outbox_is_not_touched(page: Page, serve: Callable[..
     assert "grace" not in mine
 
 
+def unsent_of_ada(page: Page, site: Site, annotator: str = "ada") -> None:
+    """Two decisions in this browser that the server, which is away, has not got."""
+    site.open(page, annotator)
+    site.ready(page)
+    site.fake.down = True
+    for number in (1, 2):
+        page.keyboard.press("1")
+        expect_on_screen(page, number)
+    expect(page.locator(".rv-reviewer")).to_have_attribute("data-unsent", "2")
+
+
+@pytest.mark.parametrize("annotator", ["ada", "ada:2"])
+def test_any_page_says_what_waits_in_this_browser_and_sends_it_in_order(
+    page: Page, serve: Callable[..., Site], annotator: str
+) -> None:
+    site = serve()
+    unsent_of_ada(page, site, annotator)
+    page.goto(f"{site.url}/another-page")
+    line = page.locator(".rv-unsent")
+    expect(line).to_have_text(
+        f"2 unsent decisions of {annotator}: the server does not answer, they are kept and sent when it does"
+    )
+    page.evaluate("localStorage.setItem('rv-outbox:other:ada:000000000000000001:x', '{}')")
+    site.fake.down = False
+    expect(line).to_be_empty(timeout=15_000)
+    assert [(e["annotator"], int(e["image"], 16)) for e in site.fake.events] == [(annotator, 0), (annotator, 1)]
+    assert page.evaluate("Object.keys(localStorage).filter((k) => k.startsWith('rv-outbox'))") == [
+        "rv-outbox:other:ada:000000000000000001:x"  # of another project, which this server is not
+    ]
+
+
+def test_a_decision_that_is_refused_on_another_page_is_kept_and_named(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve(refuse=lambda d: "There is no class 1: it was archived.")
+    unsent_of_ada(page, site)
+    site.fake.down = False
+    page.goto(f"{site.url}/another-page")
+    expect(page.locator(".rv-unsent")).to_contain_text("2 decisions of ada refused by the server")
+    expect(page.get_by_role("link", name="See why")).to_have_attribute("href", "label?annotator=ada")
+    site.fake.refuse = lambda d: None
+    site.open(page)
+    page.locator("[data-part=saved]").click()
+    page.get_by_role("button", name="Send again").click()
+    site.sent(page)
+    assert len(site.fake.events) == 2
+
+
 def test_two_tabs_of_one_annotator_deliver_each_decision_once(page: Page, serve: Callable[..., Site]) -> None:
     site = serve()
     site.open(page)
@@ -618,6 +734,31 @@ def test_d_asks_for_details_of_the_image_on_screen_and_question_mark_for_help(
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert site.fake.events == []
+
+
+def test_a_key_that_no_class_has_and_details_without_a_server_are_refused_in_words(
+    page: Page, serve: Callable[..., Site]
+) -> None:
+    site = serve()
+    site.open(page)
+    site.ready(page)
+    for key in ("9", "x"):
+        page.keyboard.press(key)
+        expect(page.locator(".rv-toast")).to_contain_text(f"No class has the key {key.upper()}.")
+    site.fake.down = True
+    page.keyboard.press("d")
+    expect(page.locator(".rv-toast")).to_contain_text("No details now.")
+    expect_on_screen(page, 0)
+    assert site.fake.events == []
+
+
+def test_what_the_accept_button_says_without_a_suggestion_fits(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve(state_of=lambda i: "none")
+    site.open(page)
+    site.ready(page)
+    words = page.locator("[data-part=accept-name]")
+    expect(words).to_contain_text("Nothing to accept")
+    assert words.evaluate("node => node.scrollWidth <= node.clientWidth")
 
 
 @pytest.mark.parametrize("classes", [2, 9, 20])

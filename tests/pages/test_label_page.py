@@ -14,7 +14,7 @@ from core.labelling import Detail, Suggestion
 from core.settings import LISTS
 from core.types import ClassRecord, ClassScore, Contributions, ImageRecord, Prediction, Status
 from ragvision_app import state
-from ragvision_app.components import label_view, theme
+from ragvision_app.components import label_view, outbox, theme
 from ragvision_app.components.details import heatmap_figure, scores_figure, shares, sum_sentence, support_figure
 from ragvision_app.components.reviewer import FOLDER, SCRIPTS, bundle, css, html
 
@@ -106,12 +106,13 @@ def test_the_script_is_one_module_without_imports_and_every_file_is_in_it() -> N
 
 
 def test_no_name_is_declared_twice_across_the_files() -> None:
-    names = re.findall(r"^(?:async )?(?:const|let|function|class) (\w+)", bundle(), re.MULTILINE)
-    assert len(names) == len(set(names))
+    for script in (bundle(), outbox.bundle()):
+        names = re.findall(r"^(?:async )?(?:const|let|function|class) (\w+)", script, re.MULTILINE)
+        assert len(names) == len(set(names))
 
 
 def test_strings_never_become_markup() -> None:
-    script = bundle()
+    script = bundle() + outbox.bundle()
     for risky in ("innerHTML", "insertAdjacentHTML", "outerHTML", "document.write", "eval("):
         assert risky not in script
     assert "<script" not in html()

@@ -8,7 +8,7 @@ share one scope (a test holds that no name is declared twice).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,12 @@ _EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
 
 def bundle() -> str:
     """The component's whole script: one ES module with one default export."""
-    parts = [(FOLDER / name).read_text(encoding="utf-8") for name in SCRIPTS]
+    return joined([FOLDER / name for name in SCRIPTS])
+
+
+def joined(files: Iterable[Path]) -> str:
+    """The modules as one: without the imports and exports between them."""
+    parts = [file.read_text(encoding="utf-8") for file in files]
     return "\n".join(_EXPORT.sub("", _IMPORT.sub("", part)) for part in parts)
 
 

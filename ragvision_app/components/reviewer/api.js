@@ -51,6 +51,11 @@ export class Api {
     return this.call("POST", "/queue", body);
   }
 
+  // Goes out also while the page is being closed; the answer is of no interest then.
+  release(body) {
+    return this.call("POST", "/queue/release", body, { keepalive: true });
+  }
+
   item(image, annotator) {
     return this.call("GET", `/queue/items/${encodeURIComponent(image)}?annotator=${encodeURIComponent(annotator)}`);
   }

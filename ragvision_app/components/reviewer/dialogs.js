@@ -5,13 +5,13 @@ const KEYS = [
   ["A  Enter  Space", "accept the suggestion"],
   ["1 \u2026 9, 0, letters", "label as that class"],
   ["S", "skip: comes back later"],
-  ["U", "unsure: goes to the review list"],
-  ["Z", "undo, as often as you like"],
-  ["N", "note on this image"],
+  ["U", "unsure: goes to the queue \u201cMy unsure ones\u201d"],
+  ["Z", "undo decisions, as often as you like"],
+  ["N", "note on this image; again to change or empty it"],
   ["H", "heatmap on or off"],
   ["E", "evidence on or off"],
   ["B", "look-alikes in one go"],
-  ["D", "details of this image"],
+  ["D", "details of this image; Esc scrolls back to it"],
   ["?", "this help"],
 ];
 

@@ -21,7 +21,7 @@ export class Input {
     this.abort.abort();
   }
 
-  act({ action, classId }, event) {
+  act({ action, classId, key }, event) {
     const { view } = this;
     const { session } = view;
     const at = event.timeStamp || performance.now();
@@ -42,9 +42,9 @@ export class Input {
       case "note":
         return session.painted ? view.openNote(session.current) : session.refuse("No image is on screen.");
       case "details":
-        if (!session.current) return session.refuse("No image is on screen.");
-        scrollToDetails();
-        return view.onDetails(session.current.id);
+        return this.#details();
+      case "unassigned":
+        return session.refuse(`No class has the key ${key.toUpperCase()}.`);
       case "bulk":
         return view.openBulk();
       default:
@@ -75,6 +75,8 @@ export class Input {
     if (!meaning) return;
     if (meaning.action === "escape") {
       if (view.dialogs.open) this.#closeDialog();
+      else if (!view.stage.item || event.target.closest?.("[role=dialog], [data-baseweb=popover]")) return;
+      else view.root.scrollIntoView({ block: "start", behavior: "smooth" }); // back from the details below
       return;
     }
     event.preventDefault();
@@ -84,6 +86,20 @@ export class Input {
     } else if (meaning.action === "control") meaning.control.click();
     else if (view.dialogs.open) this.#keyInDialog(meaning);
     else this.act(meaning, event);
+  }
+
+  // Streamlit draws them, and says nothing when its server is away.
+  async #details() {
+    const { session, onDetails } = this.view;
+    if (!session.current) return session.refuse("No image is on screen.");
+    scrollToDetails(this.view.stage.node);
+    onDetails(session.current.id);
+    try {
+      await session.api.classes();
+      return true;
+    } catch (error) {
+      return session.refuse(`No details now. ${error.message}`);
+    }
   }
 
   // Space on a focused button clicks on keyup; the keydown has done that already.

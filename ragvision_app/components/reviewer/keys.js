@@ -1,6 +1,7 @@
 // Keys to actions. No modifiers; R and C belong to Streamlit; typing in a field is never a key of ours.
 
 export const RESERVED = "asuznhedbrc?";
+const CLASS_KEY = /^(?![rcp])[a-z0-9]$/; // what could be the key of a class
 const ACTIONS = { a: "accept", s: "skip", u: "unsure", z: "undo", n: "note", h: "heatmap", e: "evidence", b: "bulk", d: "details", "?": "help" };
 
 export function isTyping(target) {
@@ -34,5 +35,6 @@ export function meaningOf(event, root, classByKey) {
   if (ACTIONS[key]) return { action: ACTIONS[key] };
   if (classByKey.has(key)) return { action: "class", classId: classByKey.get(key) };
   const digit = /^(?:Digit|Numpad)(\d)$/.exec(event.code)?.[1]; // layouts whose digits need Shift
-  return classByKey.has(digit) ? { action: "class", classId: classByKey.get(digit) } : null;
+  if (classByKey.has(digit)) return { action: "class", classId: classByKey.get(digit) };
+  return CLASS_KEY.test(key) ? { action: "unassigned", key } : null;
 }

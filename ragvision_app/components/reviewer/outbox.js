@@ -4,6 +4,7 @@ import { Refused } from "./api.js";
 import { parseJson } from "./dom.js";
 
 const BACKOFF_MS = [250, 500, 1000, 2000, 4000, 5000];
+const OWN = /^\d{18}:[^:]+$/; // what follows the scope in a key: a name may hold colons, as in "ada" and "ada:2"
 
 export class Outbox {
   constructor(scope, api, { onChange, onStored, onRejected }) {
@@ -21,15 +22,19 @@ export class Outbox {
     this.failures = 0;
     this.last = 0;
     this.wake = null;
+    this.stopped = false;
+    this.abort = new AbortController();
     this.reload();
-    window.addEventListener("storage", (event) => {
+    const { signal } = this.abort;
+    const news = (event) => {
       if (event.key === null || event.key.startsWith(this.prefix) || event.key.startsWith(this.rejectedPrefix)) {
         this.reload();
         this.onChange();
       }
-    });
-    window.addEventListener("online", () => this.retryNow());
-    document.addEventListener("visibilitychange", () => document.hidden || this.retryNow());
+    };
+    window.addEventListener("storage", news, { signal });
+    window.addEventListener("online", () => this.retryNow(), { signal });
+    document.addEventListener("visibilitychange", () => document.hidden || this.retryNow(), { signal });
   }
 
   get unsent() {
@@ -53,6 +58,13 @@ export class Outbox {
     for (const { key } of this.entries) this.last = Math.max(this.last, Number(key.slice(this.prefix.length).split(":")[0]));
   }
 
+  // Another one in this tab takes over: what is stored is that one's to send.
+  stop() {
+    this.stopped = true;
+    this.abort.abort();
+    this.wake?.();
+  }
+
   retryNow() {
     this.wake?.();
     this.drain();
@@ -62,7 +74,7 @@ export class Outbox {
     if (this.draining) return;
     this.draining = true;
     try {
-      while (this.entries.length) {
+      while (this.entries.length && !this.stopped) {
         const gone = await this.#exclusively(() => this.#sendUntilFailure());
         if (gone) await this.#pause(BACKOFF_MS[Math.min(this.failures - 1, BACKOFF_MS.length - 1)]);
       }
@@ -89,10 +101,11 @@ export class Outbox {
   }
 
   async #sendUntilFailure() {
-    while (this.entries.length) {
+    while (this.entries.length && !this.stopped) {
       const { key, decision } = this.entries[0];
       if (!this.volatile && localStorage.getItem(key) === null) {
         this.#drop(key); // another tab has delivered it
+        this.onChange();
         continue;
       }
       let answer;
@@ -156,7 +169,7 @@ export class Outbox {
   #read(prefix) {
     try {
       return Object.keys(localStorage)
-        .filter((key) => key.startsWith(prefix))
+        .filter((key) => key.startsWith(prefix) && OWN.test(key.slice(prefix.length)))
         .sort()
         .map((key) => ({ key, value: parseJson(localStorage.getItem(key)) }))
         .filter(({ value }) => value !== null);

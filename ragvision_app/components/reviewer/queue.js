@@ -2,6 +2,7 @@
 import { Away } from "./api.js";
 
 const LOW_SHARE = 0.75; // ask for more when this share of what we hold is left
+const FIRST = 4; // asked for before it is known how many are left
 const HURRY = 2.5; // hold this many times as much while keys come several a second
 const MOST_HAVE = 1000; // the API takes no more; the rest is filtered out here
 const REST_MS = 4000; // after the server had fewer than asked for
@@ -12,6 +13,9 @@ export class Queue {
     this.annotator = annotator;
     this.order = order ?? null;
     this.prefetch = Math.max(20, prefetch);
+    this.left = null; // images that are open, as far as the server has told
+    this.freeAt = null; // when the first that others hold is free
+    this.borrowed = []; // reserved for us beside those that are ahead: look-alikes
     this.hurry = false;
     this.ahead = [];
     this.decided = new Map(); // image -> when it was decided here (performance.now)
@@ -23,9 +27,12 @@ export class Queue {
     this.busy = false;
   }
 
-  // Others label too: what one holds is reserved, so that it is more only as long as it is needed.
+  // Others label too: what one holds is reserved, so that it is more only as long as it is needed, and
+  // never more than half of what is left. The own list of unsure ones is nobody else's.
   get hold() {
-    return Math.round(this.hurry ? HURRY * this.prefetch : this.prefetch);
+    const most = Math.round(this.hurry ? HURRY * this.prefetch : this.prefetch);
+    if (this.order === "unsure") return most;
+    return Math.min(most, this.left === null ? FIRST : Math.ceil(this.left / 2) + 1);
   }
 
   // What to ask for, or null when there is enough or the server had no more a moment ago.
@@ -52,6 +59,8 @@ export class Queue {
       const known = new Set([...this.ahead.map((item) => item.id), ...unsentImages]);
       const fresh = answer.items.filter((item) => !known.has(item.id) && !((this.decided.get(item.id) ?? 0) > asked));
       this.ahead.push(...fresh);
+      this.left = answer.progress.left + answer.progress.skipped;
+      this.freeAt = answer.free_at ?? null;
       this.exhausted = answer.items.length < limit;
       this.restUntil = this.exhausted ? performance.now() + REST_MS : 0;
       this.away = null;
@@ -66,6 +75,16 @@ export class Queue {
     } finally {
       this.busy = false;
     }
+  }
+
+  // Everything that is held for us, to be given back; nothing of it is here afterwards.
+  handBack() {
+    const images = [...this.ahead, ...this.borrowed].map((item) => item.id);
+    this.ahead = [];
+    this.borrowed = [];
+    this.answered = false;
+    this.wakeUp();
+    return images;
   }
 
   next() {

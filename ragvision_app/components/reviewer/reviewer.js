@@ -3,6 +3,7 @@ import { Session } from "./session.js";
 import { View } from "./view.js";
 
 const sessions = new Map(); // project + annotator -> Session
+let seated = null; // the key of the session that holds images
 const views = new WeakMap(); // root element -> View
 
 function mount(parentElement, data) {
@@ -11,8 +12,12 @@ function mount(parentElement, data) {
   let view = views.get(root);
   if (view?.key === key) return view;
   view?.destroy();
+  const before = sessions.get(seated);
   if (!sessions.has(key)) sessions.set(key, new Session(data));
-  view = new View(root, sessions.get(key));
+  const session = sessions.get(key);
+  if (before && before !== session) session.first = before.leave(); // another name or order: its images are free
+  seated = key;
+  view = new View(root, session);
   view.key = key;
   views.set(root, view);
   return view;

@@ -11,11 +11,17 @@ import { uuid } from "./dom.js";
 
 const RECENT = 300; // items kept so that undo shows them at once
 const LOOK_ALIKES = 23; // beside the one on screen
+const PATIENCE = 3000; // ms
+const MOST_RELEASED = 900; // a message that is sent while the page closes may have 64 kB
 const FRESH_MS = 500; // after a suggestion has arrived on screen, accepting waits this long
 
 export class Session {
   constructor({ annotator, project, order, prefetch, api_base: base }) {
     this.annotator = annotator;
+    this.scope = `${project}:${annotator}`;
+    this.first = null; // to be waited for before images are asked for: another session of this tab gives its own back
+    this.filling = null;
+    this.gone = false; // left, so that nothing is to be held
     this.api = new Api(base);
     this.pictures = new Pictures(() => this.view?.showDecoded(this));
     this.queue = new Queue(this.api, { annotator, order, prefetch });
@@ -37,18 +43,22 @@ export class Session {
     this.refused = 0;
     this.run = null;
     this.problem = null;
-    this.outbox = new Outbox(`${project}:${annotator}`, this.api, {
+    this.outbox = new Outbox(this.scope, this.api, {
       onChange: () => this.changed(),
       onStored: (decision, answer) => this.stored(decision, answer),
       onRejected: (decision) => this.rejected(decision),
     });
+    (window.__rvOutboxes ??= new Map()).set(this.scope, this.outbox); // the sender in the sidebar leaves these to us
     this.history.restore(this.outbox.unsent);
     this.outbox.drain();
+    window.addEventListener("pagehide", () => this.leave());
+    window.addEventListener("pageshow", (event) => event.persisted && this.view && this.attach(this.view));
   }
 
   // ------------------------------------------------------------------ mounting
   attach(view) {
     this.view = view;
+    this.gone = false;
     this.refresher.start();
     this.start();
   }
@@ -59,6 +69,25 @@ export class Session {
     this.refresher.stop();
   }
 
+  // Gives back what is reserved for us, so that nobody waits for a closed tab. Resolves when it is done, or when
+  // that takes long: the reservations then run out by themselves.
+  leave() {
+    this.gone = true;
+    const done = Promise.all([this.#giveBack(), this.filling]);
+    return Promise.race([done, new Promise((resolve) => setTimeout(resolve, PATIENCE))]);
+  }
+
+  // Never an image with a decision on its way: its lease tells the server what was known when it was made.
+  #giveBack() {
+    const unsent = new Set(this.outbox.unsent.map((decision) => decision.image));
+    const held = [...(this.current ? [this.current.id] : []), ...this.queue.handBack()];
+    const images = [...new Set(held)].filter((image) => !unsent.has(image)).slice(0, MOST_RELEASED);
+    this.turn += 1;
+    this.current = null;
+    this.painted = false;
+    return images.length ? this.api.release({ annotator: this.annotator, images }).catch(() => {}) : null;
+  }
+
   // Also after coming back from another page: classes and support may have changed there.
   async start() {
     if (this.starting) return;
@@ -66,7 +95,9 @@ export class Session {
     try {
       this.view.setClasses(this.classes);
       if (this.current) this.show(this.current); // what is loaded does not wait for the server
+      else this.view.showNothing();
       if ((await this.loadClasses()) && this.current) this.show(this.current);
+      await this.first;
       this.queue.wakeUp();
       await this.fill(true);
     } finally {
@@ -92,11 +123,19 @@ export class Session {
   }
 
   // ------------------------------------------------------------------ the queue
-  async fill(refresh = false) {
+  fill(refresh = false) {
+    if (!this.queue.busy) this.filling = this.#fill(refresh);
+    return this.filling;
+  }
+
+  async #fill(refresh) {
+    if (this.gone) return null;
     const room = this.queue.ahead.length < this.queue.hold + 10; // asking for the state of the run brings an item
     const limit = refresh && room ? Math.max(1, this.queue.wanted ?? 1) : this.queue.wanted;
     const unsent = this.outbox.unsent.map((decision) => decision.image);
+    const before = this.queue.ahead.length;
     const answer = await this.queue.fill(this.current, unsent, { limit });
+    if (this.gone) return this.#giveBack();
     if (answer) {
       this.run = answer.run;
       this.history.merge(answer.undoable ?? []);
@@ -104,8 +143,11 @@ export class Session {
       for (const item of this.queue.ahead) this.seeVersion(item);
       this.preparer.prepare();
     }
+    const more = this.queue.ahead.length > before && this.queue.wanted !== null;
     if (!this.current) this.advance();
+    else if (more) setTimeout(() => this.fill(), 0);
     this.changed();
+    return null;
   }
 
   seeVersion(item) {
@@ -249,6 +291,7 @@ export class Session {
     const have = new Set([item.id, ...this.outbox.unsent.map((decision) => decision.image)]);
     const body = { annotator: this.annotator, image: item.id, limit: LOOK_ALIKES, have: [...have] };
     const { items } = await this.api.lookAlikes(body);
+    this.queue.borrowed = items;
     const { flag } = item.suggestion;
     return items.filter(({ id, suggestion }) => !have.has(id) && suggestion.state === "shown" && suggestion.flag === flag);
   }

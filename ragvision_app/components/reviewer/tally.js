@@ -37,7 +37,7 @@ export class Tally {
     const counts = { ...this.progress };
     const part = kind === "skip" ? "skipped" : kind === "unsure" ? "unsure" : "labelled";
     counts[part] = Math.max(0, (counts[part] ?? 0) + by);
-    if (kind !== "skip") counts.left = Math.max(0, counts.left - by);
+    counts.left = Math.max(0, counts.left - by); // skipped ones are counted on their own, as the server does
     this.progress = counts;
   }
 }

@@ -14,6 +14,7 @@ export class View {
   constructor(root, session) {
     this.root = root;
     this.session = session;
+    root.dataset.scope = session.scope;
     this.onDetails = () => {};
     this.held = null; // the evidence that a tap has lit
     this.messages = new Messages(root);
