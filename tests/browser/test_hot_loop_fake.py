@@ -138,7 +138,7 @@ def test_twenty_classes_have_keys_beyond_nine_and_names_stay_text(page: Page, se
 
 
 def test_keys_20_ms_apart_are_each_stored_or_visibly_refused(page: Page, serve: Callable[..., Site]) -> None:
-    site = serve(count=400, image_delay=0.03)  # images come slower than the keys
+    site = serve(count=400, image_delay=0.25)  # images come slower than the keys, also on a busy machine
     site.open(page)
     site.ready(page)
     pressed = page.evaluate(
