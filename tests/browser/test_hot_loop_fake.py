@@ -404,12 +404,17 @@ def test_another_order_gives_back_before_it_asks(page: Page, serve: Callable[...
     expect_on_screen(page, 1)
 
 
-def test_near_the_end_one_holds_no_more_than_half_of_what_is_left(page: Page, serve: Callable[..., Site]) -> None:
-    site = serve(count=20)
+def test_near_the_end_one_holds_half_of_what_is_left_and_always_twenty(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve(count=48)
     site.open(page)
-    site.ready(page, ahead=9)
-    assert len(site.fake.given) <= 12
-    for number in range(1, 20):
+    site.ready(page, ahead=24)
+    assert len(site.fake.given) <= 27
+    for number in range(1, 28):
+        page.keyboard.press("1")
+        expect_on_screen(page, number)
+    # 20 are left beside this one; more are asked for at three quarters of twenty
+    expect(page.locator(".rv-reviewer")).to_have_attribute("data-ahead", re.compile("^(1[6-9]|20)$"))
+    for number in range(28, 48):
         page.keyboard.press("1")
         expect_on_screen(page, number)
     page.keyboard.press("1")

@@ -3,6 +3,7 @@ import { Away } from "./api.js";
 
 const LOW_SHARE = 0.75; // ask for more when this share of what we hold is left
 const FIRST = 4; // asked for before it is known how many are left
+const ALWAYS = 20; // held ahead whatever is left
 const HURRY = 2.5; // hold this many times as much while keys come several a second
 const MOST_HAVE = 1000; // the API takes no more; the rest is filtered out here
 const REST_MS = 4000; // after the server had fewer than asked for
@@ -28,11 +29,12 @@ export class Queue {
   }
 
   // Others label too: what one holds is reserved, so that it is more only as long as it is needed, and
-  // never more than half of what is left. The own list of unsure ones is nobody else's.
+  // near the end half of what is left; but never under what a fast hand and an absent server take. The own
+  // list of unsure ones is nobody else's.
   get hold() {
     const most = Math.round(this.hurry ? HURRY * this.prefetch : this.prefetch);
     if (this.order === "unsure") return most;
-    return Math.min(most, this.left === null ? FIRST : Math.ceil(this.left / 2) + 1);
+    return Math.min(most, this.left === null ? FIRST : Math.max(ALWAYS, Math.ceil(this.left / 2) + 1));
   }
 
   // What to ask for, or null when there is enough or the server had no more a moment ago.
