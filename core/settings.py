@@ -14,6 +14,8 @@ from typing import Any
 from core.errors import InvalidSettings
 
 RECIPES = ("ensemble", "patch", "whole", "vote")
+DENSE = ("tokens", "maskclip")
+PATCH_MODES = ("pooled", "crops")
 UNSURE = "unsure"
 ORDERS = ("uncertainty", "disagreement", "random", "import", "look-alikes")
 LISTS = (*ORDERS, UNSURE)  # what an annotator may ask for: the queue in an order, or what it marked unsure
@@ -36,6 +38,11 @@ class PipelineSettings(_Checked):
     """What decides a prediction; its hash is part of the provenance."""
 
     encoder: str = _setting("efficientnet-lite0", "name of the encoder")
+    encoder_model: str = _setting("", "hub id or folder of the encoder's model; empty: the encoder's own choice")
+    dense: str = _setting("tokens", f"patch features of CLIP: {', '.join(DENSE)}")
+    patch_mode: str = _setting(
+        "pooled", f"how patches of another size than the model's are made: {', '.join(PATCH_MODES)}"
+    )
     reasoner: str = _setting("evidence", "name of the reasoner")
     recipe: str = _setting("ensemble", f"how class scores are made: {', '.join(RECIPES)}")
     k_retrieval: int = _setting(3, "support patches of a class retrieved for one query patch", 1, 64)
@@ -53,8 +60,9 @@ class PipelineSettings(_Checked):
 
     def __post_init__(self) -> None:
         self._check_bounds()
-        if self.recipe not in RECIPES:
-            raise InvalidSettings(f"recipe is “{self.recipe}”; there are: {', '.join(RECIPES)}.")
+        for name, known in (("recipe", RECIPES), ("dense", DENSE), ("patch_mode", PATCH_MODES)):
+            if getattr(self, name) not in known:
+                raise InvalidSettings(f"{name} is “{getattr(self, name)}”; there are: {', '.join(known)}.")
         for name in ("input_resolution", "support_res"):
             side = getattr(self, name)
             if side % self.support_patch_size:

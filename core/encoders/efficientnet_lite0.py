@@ -39,6 +39,13 @@ def create(
     settings: PipelineSettings, *, resolution: int, cache_dir: Path | None = None, threads: int | None = None
 ) -> EfficientNetLite0:
     """The adapter. InvalidSettings for sizes that the network cannot have; ModelUnavailable without weights."""
+    if settings.encoder_model:
+        raise InvalidSettings(
+            f"{NAME} has weights of its own, so encoder_model must be empty; it is {settings.encoder_model!r}. "
+            "The encoders clip and hf-vision load other models."
+        )
+    if settings.patch_mode != "pooled":
+        raise InvalidSettings(f"{NAME} pools its patches; patch_mode {settings.patch_mode} is for clip and hf-vision.")
     if resolution % _STRIDE:
         low = max(_STRIDE, resolution // _STRIDE * _STRIDE)
         raise InvalidSettings(

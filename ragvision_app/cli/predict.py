@@ -11,7 +11,7 @@ from typing import IO, Annotated
 import typer
 
 from core.errors import ImportFailed
-from core.settings import RECIPES, ImageLimits, PipelineSettings
+from core.settings import DENSE, PATCH_MODES, RECIPES, ImageLimits, PipelineSettings
 from core.text import quoted
 from ragvision_app.cli.console import listed, progress_bar, say, warn
 
@@ -29,6 +29,15 @@ def predict(
         Path, typer.Option("--out", metavar="FILE.jsonl", help="Where the lines go; - is stdout.", show_default=False)
     ],
     encoder: Annotated[str, typer.Option(help="Name of the encoder.")] = DEFAULTS.encoder,
+    encoder_model: Annotated[
+        str, typer.Option(metavar="ID|DIR", help="Model of the encoder clip or hf-vision: hub id or folder.")
+    ] = DEFAULTS.encoder_model,
+    resolution: Annotated[int, typer.Option(help="Side to which images are resized.")] = DEFAULTS.input_resolution,
+    patch_size: Annotated[int, typer.Option(help="Side of a patch, pixels.")] = DEFAULTS.support_patch_size,
+    dense: Annotated[str, typer.Option(help=f"Patch features of CLIP: {', '.join(DENSE)}.")] = DEFAULTS.dense,
+    patch_mode: Annotated[
+        str, typer.Option(help=f"Patches of another size than the model's: {', '.join(PATCH_MODES)}.")
+    ] = DEFAULTS.patch_mode,
     recipe: Annotated[str, typer.Option(help=f"How class scores are made: {', '.join(RECIPES)}.")] = DEFAULTS.recipe,
     reasoner: Annotated[str, typer.Option(help="Name of the reasoner.")] = DEFAULTS.reasoner,
 ) -> None:
@@ -43,13 +52,25 @@ def predict(
     python -m ragvision_app predict --support examples --queries photos --out predictions.jsonl
 
     python -m ragvision_app predict --support examples --queries photos --recipe patch --out - | jq .flag
+
+    python -m ragvision_app predict --support examples --queries photos --out c.jsonl --encoder clip
     """
     from core.imports import folder_source
     from core.text import json_line
     from core.workbench import create_engine
     from ragvision_app.predict_folders import predict_lines, read_examples, zips_unread
 
-    settings = PipelineSettings(encoder=encoder, recipe=recipe, reasoner=reasoner)
+    settings = PipelineSettings(
+        encoder=encoder,
+        encoder_model=encoder_model,
+        dense=dense,
+        patch_mode=patch_mode,
+        recipe=recipe,
+        reasoner=reasoner,
+        input_resolution=resolution,
+        support_res=resolution,
+        support_patch_size=patch_size,
+    )
     limits = ImageLimits()
     for folder, what in ((support, "support"), (queries, "query")):
         if not folder.is_dir():

@@ -1,0 +1,101 @@
+"""CLIP through transformers: dense patch tokens and the image embedding out of one forward pass.
+
+Patches are ``visual_projection(post_layernorm(last_hidden_state))`` without the class token, so they live in
+the space of the image embedding, which is the whole. ``dense="maskclip"`` takes the value features of the
+last layer instead (Zhou et al. 2021, arXiv 2112.01071): its attention replaced by the identity, without the
+residual and the MLP. Last-layer tokens are not purely local; value features are more so.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.encoders._model_folder import ModelFolder, find_model
+from core.encoders._torch_patches import Network, Placement, Shape, Tokens, TorchPatchEncoder, loading, side_of
+from core.errors import ModelUnavailable
+from core.settings import PipelineSettings
+
+if TYPE_CHECKING:
+    import torch
+
+NAME = "clip"
+DEFAULT = "openai/clip-vit-base-patch32"
+
+
+def create(
+    settings: PipelineSettings, *, resolution: int, cache_dir: Path | None = None, threads: int | None = None
+) -> TorchPatchEncoder:
+    """The adapter; ``cache_dir`` is not needed. ModelUnavailable without weights, InvalidSettings for sizes."""
+    folder = find_model(NAME, settings.encoder_model or DEFAULT)
+    shape = _shape(folder)
+    return TorchPatchEncoder(
+        NAME,
+        folder,
+        shape,
+        settings,
+        resolution,
+        lambda where: _load(folder, where, settings.dense),
+        variant=settings.dense,
+        threads=threads,
+    )
+
+
+def _shape(folder: ModelFolder) -> Shape:
+    from transformers import AutoConfig
+
+    with loading(folder):
+        config = AutoConfig.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
+        kind = config.model_type
+        vision = config.vision_config if kind == "clip" else config
+    if kind not in ("clip", "clip_vision_model"):
+        raise ModelUnavailable(f"{folder.name} is no CLIP but a {kind!r} model. The encoder hf-vision may load it.")
+    patch, native = (side_of(getattr(vision, what), what, folder) for what in ("patch_size", "image_size"))
+    return Shape(patch, native, config.projection_dim)
+
+
+def _load(folder: ModelFolder, where: Placement, dense: str) -> Network:
+    import torch
+    from transformers import AutoConfig, CLIPVisionModelWithProjection
+
+    kind: Any = CLIPVisionModelWithProjection
+    with loading(folder):
+        config = AutoConfig.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
+        if config.model_type == "clip":  # its vision part has a width of its own, which nothing uses
+            config.vision_config.projection_dim = config.projection_dim
+            config = config.vision_config
+        model, report = kind.from_pretrained(
+            folder.path,
+            config=config,
+            dtype=getattr(torch, where.dtype),
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    if report["missing_keys"]:
+        raise ModelUnavailable(f"The weights in {folder.path} lack the tensor {sorted(report['missing_keys'])[0]}.")
+    model = model.to(where.device).eval()
+    vision, project = model.vision_model, model.visual_projection
+    vision.embeddings.float()  # positions are interpolated in float32: half precision would shift them
+    half = getattr(torch, where.dtype)
+
+    def tokens_of(hidden: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = project(vision.post_layernorm(hidden))
+        return result
+
+    def forward(pixels: torch.Tensor) -> Tokens:
+        x = vision.embeddings(pixels, interpolate_pos_encoding=True).to(half)  # (n, 1 + gh·gw, w)
+        x = vision.pre_layrnorm(x)
+        *first, last = vision.encoder.layers
+        for layer in first:
+            x = layer(x, None)
+        y = last(x, None)
+        if dense == "maskclip":
+            values = last.self_attn.out_proj(last.self_attn.v_proj(last.layer_norm1(x[:, 1:])))
+            patches = tokens_of(values)  # (n, gh·gw, d)
+        else:
+            patches = tokens_of(y[:, 1:])
+        side = pixels.shape[-1] // vision.embeddings.patch_size
+        return Tokens(patches.reshape(len(pixels), side, side, -1), tokens_of(y[:, 0]))
+
+    return forward
