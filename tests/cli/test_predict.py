@@ -132,6 +132,66 @@ def test_every_recipe_adds_up(call, tmp_path, examples, photos, recipe):
         check_adds_up(line)
 
 
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    from tests.core.encoders.tiny_models import tiny_clip, tiny_vision
+
+    root = tmp_path_factory.mktemp("models")
+    return {
+        "clip": tiny_clip(root / "clip", side=64, patch=16),
+        "hf-vision": tiny_vision("siglip-headless", root / "siglip", side=64, patch=16),
+    }
+
+
+@pytest.mark.parametrize(
+    ("encoder", "options", "grid"),
+    [
+        ("clip", [], [4, 4]),
+        ("clip", ["--recipe", "whole"], [4, 4]),
+        ("clip", ["--recipe", "patch", "--dense", "maskclip"], [4, 4]),
+        ("clip", ["--resolution", 128, "--patch-size", 32], [4, 4]),
+        ("clip", ["--resolution", 96, "--patch-size", 24, "--patch-mode", "crops"], [4, 4]),
+        ("hf-vision", ["--patch-size", 32], [2, 2]),
+    ],
+)
+def test_models_of_ones_own_predict_and_add_up(call, tmp_path, examples, photos, models, encoder, options, grid):
+    out = tmp_path / "p.jsonl"
+    sizes = [] if "--resolution" in options else ["--resolution", 64]
+    sizes += [] if "--patch-size" in options else ["--patch-size", 16]
+    done = call(
+        "predict", "--support", examples, "--queries", photos, "--out", out,
+        "--encoder", encoder, "--encoder-model", models[encoder], *sizes, *options,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert "Loading weights" not in done.err and "LOAD REPORT" not in done.err
+    lines = [line for line in lines_of(out) if line["status"] == "ok"]
+    assert len(lines) == 7
+    for line in lines:
+        check_adds_up(line)
+        assert line["contributions"]["grid"] == grid and line["encoder"].startswith(
+            f"{encoder}-{models[encoder].name}-"
+        )
+        # a class token has no positions; a mean over positions has
+        has_place = encoder == "hf-vision" or line["recipe"] == "patch"
+        assert (line["contributions"]["whole"] == 0) == has_place
+        if line["recipe"] == "whole":
+            assert not any(v for row in line["contributions"]["values"] for v in row)
+
+
+def test_weights_that_are_not_there_are_one_sentence_with_the_command(call, tmp_path, examples, photos, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    out = tmp_path / "p.jsonl"
+    done = call("predict", "--support", examples, "--queries", photos, "--out", out, "--encoder", "clip")
+    assert done.code == 1 and not out.exists()
+    assert done.err.count("\n") == 1 and "download openai/clip-vit-base-patch32 --revision refs/pr/15" in done.err
+
+
+def test_a_model_for_the_default_encoder_is_refused_and_not_ignored(call, tmp_path, examples, photos, models):
+    options = ["--out", tmp_path / "p.jsonl", "--encoder-model", models["clip"]]
+    done = call("predict", "--support", examples, "--queries", photos, *options)
+    assert done.code == 1 and "encoder_model must be empty" in done.err
+
+
 def test_lines_go_to_stdout_and_nothing_else_does(call, examples, photos):
     done = call("predict", "--support", examples, "--queries", photos, "--out", "-")
     assert done.code == 0 and len([json.loads(line) for line in done.out.splitlines()]) == 10

@@ -13,6 +13,14 @@ from core.encoders import create_encoder
 from core.errors import ModelUnavailable
 from core.ports import Encoder, adapter_names
 from core.settings import PipelineSettings
+from tests.core.encoders.tiny_models import tiny_clip, tiny_vision
+
+# Encoders whose weights are not part of the installation: tiny ones, in the settings that the code tells apart.
+TINY = {
+    "clip": [("clip", {}), ("clip", {"dense": "maskclip"}), ("clip", {"patch_mode": "crops"})],
+    "hf-vision": [("dinov3", {}), ("siglip-headless", {})],
+}
+CASES = [(name, *case) for name in adapter_names(core.encoders) for case in TINY.get(name, [("", {})])]
 
 
 def picture(seed: int, size) -> Image.Image:
@@ -20,12 +28,15 @@ def picture(seed: int, size) -> Image.Image:
     return Image.fromarray(small).resize(size)
 
 
-@pytest.fixture(scope="module", params=adapter_names(core.encoders))
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: "-".join([case[0], case[1], *case[2].values()]))
 def encoder(request, tmp_path_factory) -> Encoder:
+    name, kind, settings = request.param
+    folder = tmp_path_factory.mktemp("weights")
+    if kind:
+        build = tiny_clip if kind == "clip" else lambda *args, **sizes: tiny_vision(kind, *args, **sizes)
+        settings = settings | {"encoder_model": str(build(folder / kind, side=224, patch=32))}
     try:
-        return create_encoder(
-            request.param, PipelineSettings(), 224, cache_dir=tmp_path_factory.mktemp("weights"), threads=1
-        )
+        return create_encoder(name, PipelineSettings(**settings), 224, cache_dir=folder, threads=1)
     except ModelUnavailable as error:
         pytest.skip(str(error))  # an encoder whose weights are nowhere on this machine
 

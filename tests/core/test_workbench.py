@@ -96,6 +96,44 @@ def test_the_preview_of_a_predicted_image_is_there_before_it_is_asked_for(workbe
     assert kept == set(workbench.store.query_images())
 
 
+def test_an_encoder_without_weights_is_said_and_labelling_goes_on(workbench: Workbench, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    run_to_the_end(workbench)
+    usual = workbench.settings
+    workbench.save_settings(replace(usual, pipeline=replace(usual.pipeline, encoder="clip")))
+    wait(lambda: workbench.run_status().state == "failed")
+    status = workbench.run_status()
+    assert "model.safetensors of openai/clip-vit-base-patch32" in status.sentence and "hf download" in status.sentence
+    assert status.encoder == "clip"
+    item = workbench.next_items(ANNOTATOR, limit=1)[0]
+    assert item.suggestion.state == "shown"  # that of the encoder before
+    assert workbench.decide(decision(item, Kind.ACCEPT, item.suggestion.prediction.flag)).outcome is Outcome.STORED
+    workbench.save_settings(usual)
+    wait(lambda: workbench.run_status().state == "done")
+
+
+def test_a_project_on_a_tiny_clip_gets_its_suggestions_and_keeps_its_embeddings(workbench: Workbench, tmp_path) -> None:
+    from tests.core.encoders.tiny_models import tiny_clip
+
+    pipeline = replace(
+        workbench.settings.pipeline, encoder="clip", encoder_model=str(tiny_clip(tmp_path / "tiny", side=224, patch=32))
+    )
+    workbench.save_settings(replace(workbench.settings, pipeline=pipeline))
+    run_to_the_end(workbench)
+    for item in workbench.next_items(ANNOTATOR, limit=50):
+        suggestion = item.suggestion.prediction
+        parts, logit = suggestion.contributions, {s.class_id: s.logit for s in suggestion.scores}
+        difference = logit[parts.flag] - logit[parts.against]
+        assert parts.whole != 0  # a class token has no positions: one entry of its own
+        assert sum(parts.values) + parts.whole + parts.constant == pytest.approx(difference, abs=1e-4)
+        assert sum(parts.by_support.values()) + parts.constant == pytest.approx(difference, abs=1e-4)
+    assert workbench.run_status().device == "cpu · torch float32"
+    images = workbench.store.query_images()
+    assert workbench.look_alikes(ANNOTATOR, images[0], limit=3) is not None
+    engine = workbench._worker.engine
+    assert engine is not None and set(engine.cached(images)) == set(images)
+
+
 def test_a_restarted_worker_computes_only_what_is_missing(workbench: Workbench) -> None:
     run_to_the_end(workbench)
     run = workbench.store.current_run()
