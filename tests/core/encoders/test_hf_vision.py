@@ -84,11 +84,15 @@ def test_another_resolution_gives_another_grid_in_the_same_space(folders, kind):
 
 @pytest.mark.parametrize("kind", ["dinov2", "siglip", "vit", "dinov3"])
 def test_half_precision_is_near(folders, kind, monkeypatch):
-    from core.encoders import _torch_patches
+    from core.encoders import _torch_patches, hf_vision
 
     exact = vision(folders[kind], resolution=96).embed_batch(IMAGES)
     monkeypatch.setattr(_torch_patches, "placement", lambda: _torch_patches.Placement("cpu", "bfloat16"))
+    kept = []
+    keep = hf_vision._keep_positions_exact
+    monkeypatch.setattr(hf_vision, "_keep_positions_exact", lambda *args: kept.append(keep(*args)))
     half = vision(folders[kind], resolution=96).embed_batch(IMAGES)
+    assert len(kept) == 1
     assert (exact.patches * half.patches).sum(-1).min() > 0.99
     assert 0 < np.abs(exact.whole - half.whole).max() < 0.05
 
@@ -145,3 +149,21 @@ def test_code_that_comes_with_a_model_is_not_run(folders, tmp_path):
     with pytest.raises(ModelUnavailable):
         vision(hostile).embed_batch(IMAGES)
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("kind", ["siglip-headless", "vit", "dinov2"])
+def test_positions_are_interpolated_in_full_precision_under_half(folders, kind):
+    import torch
+    from transformers import AutoModel
+
+    from core.encoders.hf_vision import _keep_positions_exact
+
+    model = AutoModel.from_pretrained(folders[kind], dtype=torch.bfloat16).eval()
+    exact = AutoModel.from_pretrained(folders[kind], dtype=torch.bfloat16).eval().embeddings.float()
+    options = {} if kind == "dinov2" else {"interpolate_pos_encoding": True}
+    pixels = torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(0)).bfloat16()
+    _keep_positions_exact(model, torch.bfloat16)
+    with torch.inference_mode():
+        got, expected = model.embeddings(pixels, **options), exact(pixels.float(), **options)
+    assert got.dtype == torch.bfloat16
+    assert torch.equal(got, expected.bfloat16())

@@ -137,7 +137,7 @@ def test_a_folder_without_files_or_without_a_processor_says_which_file(hub, tiny
         ({"HF_HUB_CACHE": "/a", "HF_HOME": "/b"}, "/a"),
         ({"HF_HOME": "/b", "XDG_CACHE_HOME": "/c"}, "/b/hub"),
         ({"XDG_CACHE_HOME": "/c"}, "/c/huggingface/hub"),
-        ({}, "/home/x/.cache/huggingface/hub"),
+        ({}, "/me/.cache/huggingface/hub"),
     ],
 )
 def test_the_cache_is_where_huggingface_hub_keeps_it(monkeypatch, variables, expected):
@@ -145,7 +145,7 @@ def test_the_cache_is_where_huggingface_hub_keeps_it(monkeypatch, variables, exp
 
     for name in ("HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
-    for name, value in (variables | {"HOME": "/home/x"}).items():
+    for name, value in (variables | {"HOME": "/me"}).items():
         monkeypatch.setenv(name, value)
     assert str(_model_folder.hub_cache()) == expected
     code = "from huggingface_hub import constants; print(constants.HF_HUB_CACHE)"
