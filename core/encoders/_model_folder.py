@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ModelUnavailable
+from core.text import quoted
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -52,7 +53,7 @@ def find_model(encoder: str, model: str) -> ModelFolder:
         return ModelFolder(path, path.resolve().name, _digest(path))
     if not _HUB_ID.fullmatch(model):
         raise ModelUnavailable(
-            f"The encoder {encoder} looked for the folder {model}, which is not there. Give a folder that holds "
+            f"The encoder {encoder} looked for the folder {quoted(model)}, which is not there. Give a folder with "
             "config.json and model.safetensors, or a hub id such as openai/clip-vit-base-patch32."
         )
     snapshots = hub_cache() / f"models--{model.replace('/', '--')}"

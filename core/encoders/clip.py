@@ -15,6 +15,7 @@ from core.encoders._model_folder import ModelFolder, find_model
 from core.encoders._torch_patches import Network, Placement, Shape, Tokens, TorchPatchEncoder, loading, side_of
 from core.errors import ModelUnavailable
 from core.settings import PipelineSettings
+from core.text import quoted
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +50,9 @@ def _shape(folder: ModelFolder) -> Shape:
         kind = config.model_type
         vision = config.vision_config if kind == "clip" else config
     if kind not in ("clip", "clip_vision_model"):
-        raise ModelUnavailable(f"{folder.name} is no CLIP but a {kind!r} model. The encoder hf-vision may load it.")
+        raise ModelUnavailable(
+            f"{folder.name} is no CLIP but a {quoted(kind)} model. The encoder hf-vision may load it."
+        )
     patch, native = (side_of(getattr(vision, what), what, folder) for what in ("patch_size", "image_size"))
     return Shape(patch, native, config.projection_dim)
 

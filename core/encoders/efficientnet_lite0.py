@@ -25,6 +25,7 @@ from core.encoders._torch_file import read_state_dict
 from core.errors import InvalidSettings, ModelUnavailable
 from core.scoring_basis import normalise
 from core.settings import PipelineSettings
+from core.text import quoted
 from core.types import Embeddings
 
 NAME = "efficientnet-lite0"
@@ -41,7 +42,7 @@ def create(
     """The adapter. InvalidSettings for sizes that the network cannot have; ModelUnavailable without weights."""
     if settings.encoder_model:
         raise InvalidSettings(
-            f"{NAME} has weights of its own, so encoder_model must be empty; it is {settings.encoder_model!r}. "
+            f"{NAME} has weights of its own, so encoder_model must be empty; it is {quoted(settings.encoder_model)}. "
             "The encoders clip and hf-vision load other models."
         )
     if settings.patch_mode != "pooled":

@@ -15,6 +15,7 @@ from core.encoders._model_folder import ModelFolder, find_model
 from core.encoders._torch_patches import Network, Placement, Shape, Tokens, TorchPatchEncoder, loading, side_of
 from core.errors import InvalidSettings, ModelUnavailable
 from core.settings import PipelineSettings
+from core.text import quoted
 
 if TYPE_CHECKING:
     import torch
@@ -53,7 +54,9 @@ def _shape(folder: ModelFolder) -> Shape:
         )
     patch, native, width = (getattr(config, what, None) for what in ("patch_size", "image_size", "hidden_size"))
     if not isinstance(width, int):
-        raise ModelUnavailable(f"{folder.name} is a {config.model_type!r} model, which has no single grid of patches.")
+        raise ModelUnavailable(
+            f"{folder.name} is a {quoted(config.model_type)} model, which has no single grid of patches."
+        )
     return Shape(side_of(patch, "patch_size", folder), side_of(native, "image_size", folder), width)
 
 

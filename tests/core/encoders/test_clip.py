@@ -312,7 +312,7 @@ def test_the_id_changes_with_all_that_changes_an_embedding_and_with_nothing_else
 
 # --------------------------------------------------------------------------- what is not there
 def test_a_model_that_is_no_clip_is_named_with_the_encoder_that_may_load_it(tmp_path):
-    with pytest.raises(ModelUnavailable, match=r"no CLIP but a 'dinov2' model\. The encoder hf-vision"):
+    with pytest.raises(ModelUnavailable, match=r"no CLIP but a “dinov2” model\. The encoder hf-vision"):
         clip(tiny_vision("dinov2", tmp_path / "dino"))
 
 

@@ -131,7 +131,7 @@ def test_models_without_a_grid_are_refused_with_the_reason(tmp_path):
         write_preprocessor(tmp_path / name)
     with pytest.raises(ModelUnavailable, match="no known place"):
         vision(tmp_path / "masked").embed_batch(IMAGES)
-    with pytest.raises(ModelUnavailable, match="'resnet' model, which has no single grid"):
+    with pytest.raises(ModelUnavailable, match="“resnet” model, which has no single grid"):
         vision(tmp_path / "resnet")
     with pytest.raises(ModelUnavailable, match="NaFlex"):
         vision(tmp_path / "naflex")
