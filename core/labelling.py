@@ -24,7 +24,8 @@ SuggestionState = Literal["shown", "withheld", "pending", "none", "failed"]
 class Suggestion:
     """What an annotator may see of a prediction.
 
-    ``prediction`` is None unless ``state`` is shown: a withheld suggestion never leaves the core.
+    ``prediction`` is None unless ``state`` is shown: a withheld suggestion never leaves the core. Shown with
+    a ``reason``, its reasoner failed: scores and evidence without a flag.
     ``stale`` says that the support set has changed since. ``scale`` is the contribution at which the
     heatmap saturates, the same for every image of a run. ``support`` names the images behind the
     evidence.
@@ -169,7 +170,8 @@ class Labelling:
             run_id=found.run_id,
             stale=found.run_id != now.run_id or prediction.support_version != now.support_version,
         )
-        if prediction.status in (Status.UNREADABLE, Status.FAILED):
+        told_in_full = prediction.contributions is not None
+        if prediction.status is Status.UNREADABLE or (prediction.status is Status.FAILED and not told_in_full):
             return replace(told, state="failed", reason=prediction.reason)
         if prediction.status is Status.NO_SUGGESTION:
             return replace(told, state="none", reason=prediction.reason)
@@ -179,7 +181,9 @@ class Labelling:
             return replace(told, state="pending", reason="The evidence is being computed.")
         scale = self._heat_scale(found.run_id) or max((abs(v) for v in prediction.contributions.values), default=0.0)
         support = tuple(self._store.images_by_id({e.support_image for e in prediction.evidence}).values())
-        return replace(told, prediction=prediction, scale=scale, support=support)
+        # Where the reasoner alone failed, scores and evidence stand: labelling goes on with them.
+        reason = prediction.reason if prediction.status is Status.FAILED else ""
+        return replace(told, reason=reason, prediction=prediction, scale=scale, support=support)
 
     def in_force(self) -> InForce:
         """What a prediction has to rest on in order not to be stale."""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from core import contributions, evidence
+from core.contributions import Cells
 from core.errors import InvalidInput, NotReady
+from core.evidence import Pick
 from core.heatmap import fit_scales
 from core.indexes import create_index
 from core.ports import Index, Reasoner, ReasonRequest
+from core.reasoning import ask
 from core.scoring import FittedSupport, Scores, combine, fit_scores, joined, leave_one_out, whole_of
 from core.scoring_basis import Basis
 from core.scoring_patch import Matches
@@ -32,11 +37,35 @@ __all__ = ["Basis", "FittedSupport", "Pipeline", "Scores"]
 _CHUNK = 32  # queries scored at once: bounds memory, not speed
 
 
-class Pipeline:
-    """Fits support sets and predicts queries under one configuration. Holds no state of its own."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """What is known of a query before the reasoner is asked."""
 
-    def __init__(self, reasoner: Reasoner, settings: PipelineSettings, index: Index | None = None) -> None:
-        self.reasoner, self.settings = reasoner, settings
+    request: ReasonRequest
+    embedding: Embeddings
+    matches: Matches
+    scores: Scores
+    order: list[int]
+    part: Cells
+    picks: list[Pick]
+    ms: dict[str, float]
+
+
+class Pipeline:
+    """Fits support sets and predicts queries under one configuration. Holds no state of its own.
+
+    ``load_support`` gives the image of a support key to a reasoner that looks at pictures.
+    """
+
+    def __init__(
+        self,
+        reasoner: Reasoner,
+        settings: PipelineSettings,
+        index: Index | None = None,
+        *,
+        load_support: Callable[[str], Image.Image] | None = None,
+    ) -> None:
+        self.reasoner, self.settings, self._load_support = reasoner, settings, load_support
         self._index = index or create_index("numpy-exact")
 
     # ------------------------------------------------------------------ support
@@ -137,10 +166,15 @@ class Pipeline:
             matches, ridge = self._halves(fitted, part)
             scores = combine(self.settings.recipe, fitted.temperatures, matches, ridge)
             ms = (time.perf_counter() - clock) * 1000 / len(part)
+            found = []
             for row, query in enumerate(queries[start : start + _CHUNK]):
                 one = Matches(matches.similarities[row : row + 1], matches.rows[row : row + 1])
                 rows = _row(scores, row)
-                predictions.append(self._predict(fitted, query, part[row : row + 1], one, rows, ms))
+                found.append(self._find(fitted, query, part[row : row + 1], one, rows, ms))
+            clock = time.perf_counter()
+            answers = ask(self.reasoner, [f.request for f in found])
+            reason_ms = (time.perf_counter() - clock) * 1000 / len(found)
+            predictions += [self._tell(fitted, f, a, reason_ms) for f, a in zip(found, answers, strict=True)]
         return predictions
 
     def _halves(self, fitted: FittedSupport, part: Embeddings) -> tuple[Matches, NDArray[np.float64]]:
@@ -148,7 +182,7 @@ class Pipeline:
         matches = fitted.patch.match(project(fitted.basis, part.patches))
         return matches, fitted.whole.scores(fitted.basis.centre(whole_of(part))[0])
 
-    def _predict(
+    def _find(
         self,
         fitted: FittedSupport,
         query: QueryImage,
@@ -156,7 +190,8 @@ class Pipeline:
         matches: Matches,
         scores: Scores,
         score_ms: float,
-    ) -> Prediction:
+    ) -> _Found:
+        """Scores, contributions and evidence of one query: all that a reasoner is asked with."""
         ms, clock = {"score": round(score_ms, 3)}, time.perf_counter()
         recipe, grid = self.settings.recipe, embedding.grid
         order = [int(c) for c in np.argsort(-scores.logits[0], kind="stable")]
@@ -171,25 +206,31 @@ class Pipeline:
         )
         shown = evidence.build(fitted, matches, part, picks, grid=grid, width=query.width, height=query.height)
         class_scores = _class_scores(fitted, scores)
-        ms["evidence"], clock = _lap(clock)
-        answer = self.reasoner.reason(
-            ReasonRequest(
-                query=query,
-                classes=fitted.classes + fitted.without_images,
-                scores=class_scores,
-                evidence=shown,
-                support_names=dict(zip(fitted.images, fitted.names, strict=True)),
-                calibrated=fitted.calibrated.value,
-            )
+        ms["evidence"] = round((time.perf_counter() - clock) * 1000, 3)
+        request = ReasonRequest(
+            query=query,
+            classes=fitted.classes + fitted.without_images,
+            scores=class_scores,
+            evidence=shown,
+            support_names=dict(zip(fitted.images, fitted.names, strict=True)),
+            calibrated=fitted.calibrated.value,
+            load_support=self._load_support,
         )
-        ms["reason"], clock = _lap(clock)
+        return _Found(request, embedding, matches, scores, order, part, picks, ms)
+
+    def _tell(self, fitted: FittedSupport, found: _Found, answer: Answer, reason_ms: float) -> Prediction:
+        """The prediction, told for the flag that the reasoner answered; the scores stand whatever it said."""
+        query, shown, part, order = found.request.query, found.request.evidence, found.part, found.order
+        matches, embedding, scores = found.matches, found.embedding, found.scores
+        recipe, grid = self.settings.recipe, embedding.grid
         runner_up = order[1]
         if answer.flag is not None and answer.flag != fitted.class_ids[order[0]]:
             # The reasoner disagrees with the scores: everything is told for its flag, numbers stay as cited.
-            flag = _column(fitted, answer)
+            flag = fitted.class_ids.index(answer.flag)
             runner_up = order[0]
             part = contributions.cells(fitted, recipe, matches, embedding, flag, runner_up)
-            shown = evidence.build(fitted, matches, part, picks, grid=grid, width=query.width, height=query.height)
+            size = {"width": query.width, "height": query.height}
+            shown = evidence.build(fitted, matches, part, found.picks, grid=grid, **size)
         p = np.sort(scores.probabilities[0])
         return Prediction(
             image=query.key,
@@ -197,7 +238,7 @@ class Pipeline:
             flag=answer.flag,
             runner_up=fitted.class_ids[runner_up],
             margin=float(p[-1] - p[-2]),
-            scores=class_scores,
+            scores=found.request.scores,
             evidence=shown,
             contributions=contributions.summarise(fitted, part, grid),
             explanation=answer.explanation,
@@ -209,7 +250,7 @@ class Pipeline:
             support_version=fitted.version,
             calibrated=fitted.calibrated,
             reason=answer.reason,
-            ms=ms,
+            ms={**found.ms, "reason": round(reason_ms, 3)},
         )
 
 
@@ -240,17 +281,6 @@ def _class_scores(fitted: FittedSupport, scores: Scores) -> tuple[ClassScore, ..
         )
         for c, class_id in enumerate(fitted.class_ids)
     )
-
-
-def _column(fitted: FittedSupport, answer: Answer) -> int:
-    if answer.flag not in fitted.class_ids:
-        raise ValueError(f"the reasoner answered class {answer.flag}, which has no scores")
-    return fitted.class_ids.index(answer.flag)
-
-
-def _lap(since: float) -> tuple[float, float]:
-    now = time.perf_counter()
-    return round((now - since) * 1000, 3), now
 
 
 def _too_few(count: int, names: list[str]) -> str:

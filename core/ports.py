@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Protocol, runtime_checkable
@@ -56,7 +56,11 @@ class Index(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReasonRequest:
-    """What a reasoner is given: the query, the scores and the numbered evidence."""
+    """What a reasoner is given: the query, the scores and the numbered evidence.
+
+    ``load_support`` gives the upright RGB image behind a piece of evidence and raises an ImageError where it
+    cannot; None where the pictures are not to be had.
+    """
 
     query: QueryImage
     classes: tuple[ClassRecord, ...]
@@ -64,6 +68,7 @@ class ReasonRequest:
     evidence: tuple[Evidence, ...]
     support_names: dict[str, str]
     calibrated: str
+    load_support: Callable[[str], Image.Image] | None = None
 
 
 @runtime_checkable
@@ -75,7 +80,11 @@ class Reasoner(Protocol):
         """Name + model: named in provenance and on the screen."""
 
     def reason(self, request: ReasonRequest) -> Answer:
-        """Never raises for a bad answer: a failure is an Answer with status FAILED and a reason."""
+        """Never raises for a bad answer: a failure is an Answer with status FAILED and a reason.
+
+        A reasoner that is faster in batches also has ``reason_batch(requests) -> list[Answer]``, with the
+        same flags.
+        """
 
 
 def short_name(encoder: str) -> str:

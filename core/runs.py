@@ -340,7 +340,7 @@ class RunWorker:
 
     def _engine_for(self, settings: PipelineSettings) -> Engine:
         if self._engine is None or self._engine.settings != settings:
-            self._say("loading", f"Loading the encoder {settings.encoder}.")
+            self._say("loading", f"Loading the encoder {settings.encoder} and the reasoner {settings.reasoner}.")
             if self._engine is not None:
                 self._engine.close()
                 self._engine = None

@@ -44,6 +44,9 @@ class PipelineSettings(_Checked):
         "pooled", f"how patches of another size than the model's are made: {', '.join(PATCH_MODES)}"
     )
     reasoner: str = _setting("evidence", "name of the reasoner")
+    reasoner_model: str = _setting("", "model of the reasoner: hub id or folder; empty: its default")
+    max_visual_tokens: int = _setting(1024, "most tokens that the pictures of one prompt may cost (a VLM's)", 16, 16384)
+    swap_options: bool = _setting(True, "average the flag over both orders of the classes (a VLM's)")
     recipe: str = _setting("ensemble", f"how class scores are made: {', '.join(RECIPES)}")
     k_retrieval: int = _setting(3, "support patches of a class retrieved for one query patch", 1, 64)
     max_patches_per_class: int = _setting(4, "evidence shown for one class, at most", 1, 16)

@@ -74,7 +74,7 @@ def create_engine(
         query_cache=query_cache,
         support_cache=support_cache,
         positions=positions,
-        pipeline=Pipeline(create_reasoner(settings.reasoner, settings), settings),
+        pipeline=Pipeline(create_reasoner(settings.reasoner, settings), settings, load_support=load),
         load=load,
     )
 

@@ -141,7 +141,7 @@ export class Panel {
     }
     if (state === "shown" && suggestion.flag !== null)
       return ["No suggestion", "The suggested class is gone", "It was archived since. The class keys work."];
-    if (state === "shown") return ["No suggestion", "The reasoner abstained", reason || "Decide by the scores and the image."];
+    if (state === "shown") return ["No suggestion", reason ? "The reasoner gave no answer" : "The reasoner abstained", reason || "Decide by the scores and the image."];
     if (state === "withheld")
       return ["Suggestion withheld", "Decide for yourself", reason || "A share of images comes without, so that its sway on people can be measured."];
     if (state === "pending") return ["Suggestion pending", "Not computed yet", reason || "The class keys work already."];
