@@ -287,6 +287,8 @@ def parse_answer(
     stripped = _THOUGHT.sub("", stripped[:_READ]).strip()
     if not stripped:
         return failed("The model answered nothing.", transcript)
+    if _WEB_PAGE.match(stripped):
+        return failed("A web page came back instead of a model's answer.", transcript)
     if "<think>" in stripped:
         return failed("The model's answer ends while it was still thinking. Raise max_new_tokens.", transcript)
     try:
@@ -341,6 +343,7 @@ def _held(answer: Answer, request: ReasonRequest) -> Answer:
 
 # --------------------------------------------------------------------------- reading an answer
 _CITATION = re.compile(r"(?<![\w])E\s?(\d{1,6})(?!\w)")
+_WEB_PAGE = re.compile(r"<(?:!doctype|html|head|body)\b", re.IGNORECASE)
 _THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
 _LINE = re.compile(
     r"^[ \t>*_#\-]*(?:the\s+)?(?:final\s+)?(?:class|flag|label|answer|option)[ \t*_]*[:=][ \t*_]*(\S.*)$",

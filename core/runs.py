@@ -90,8 +90,8 @@ class RunWorker:
     """The background worker of one project. ``start`` and ``stop`` may be called again and again.
 
     ``compose`` makes the engine of a configuration (slow: it loads a model); ``settings`` gives those in
-    force; ``prepare`` makes what the page will ask for of an image that is predicted. All public methods
-    may be called from any thread and never wait for the worker's work.
+    force; ``announce`` says what loading them takes; ``prepare`` makes what the page will ask for of an image
+    that is predicted. All public methods may be called from any thread and never wait for the worker's work.
     """
 
     def __init__(
@@ -102,7 +102,9 @@ class RunWorker:
         compose: Callable[[PipelineSettings], Engine],
         prepare: Callable[[str], None],
         code_version: str,
+        announce: Callable[[PipelineSettings], str] = lambda settings: "",
     ) -> None:
+        self._announce = announce
         self._store = store
         self._settings = settings
         self._compose = compose
@@ -285,6 +287,8 @@ class RunWorker:
         ):
             self._list_images(job)  # only images came or went
             return job
+        if not same:
+            self._job = job = None  # lets go of the old models before the new ones are loaded
         return self._new_job(settings, support)
 
     def _new_job(self, settings: PipelineSettings, support: SupportSet) -> _Job:
@@ -340,10 +344,11 @@ class RunWorker:
 
     def _engine_for(self, settings: PipelineSettings) -> Engine:
         if self._engine is None or self._engine.settings != settings:
-            self._say("loading", f"Loading the encoder {settings.encoder} and the reasoner {settings.reasoner}.")
             if self._engine is not None:
                 self._engine.close()
                 self._engine = None
+            loading = f"Loading the encoder {settings.encoder} and the reasoner {settings.reasoner}."
+            self._say("loading", f"{loading} {self._announce(settings)}".rstrip())
             self._engine = self._compose(settings)
         return self._engine
 
@@ -451,6 +456,8 @@ class RunWorker:
             sentence = f"Computing suggestions: {done:,} of {job.total:,} images."
         if self._left_out:
             sentence += f" {_left_out(self._left_out)}"
+        note = getattr(job.engine.pipeline.reasoner, "note", "")  # of a stand-in: which model is missing
+        sentence = f"{sentence} {note}".rstrip()
         self._status = RunStatus(
             state,
             sentence,

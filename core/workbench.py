@@ -33,7 +33,7 @@ from core.pipeline import Pipeline
 from core.ports import load_adapter
 from core.position_cache import PositionCache
 from core.project import NOTICE_FILE, Project
-from core.reasoners import create_reasoner
+from core.reasoners import create_reasoner, create_reasoner_or_stand_in, memory_note
 from core.runs import RunStatus, RunWorker, what_is_missing
 from core.settings import PipelineSettings, Settings
 from core.store import DecisionResult, Finding, Progress, Store, UndoableEvent, health
@@ -44,12 +44,17 @@ log = logging.getLogger("ragvision.workbench")
 
 
 def create_engine(
-    settings: PipelineSettings, load: Callable[[str], Image.Image], *, project: Project | None = None
+    settings: PipelineSettings,
+    load: Callable[[str], Image.Image],
+    *,
+    project: Project | None = None,
+    stand_in: bool = False,
 ) -> Engine:
     """Encoders, caches and pipeline of one configuration; slow, since it loads a model.
 
-    ``load`` gives the upright RGB image of a key. Without a project nothing is kept on disk. Raises
-    UnknownAdapter, InvalidSettings, ModelUnavailable.
+    ``load`` gives the upright RGB image of a key. Without a project nothing is kept on disk. With ``stand_in``
+    a reasoner whose model is missing is stood in for by the default one. Raises UnknownAdapter,
+    InvalidSettings, ModelUnavailable.
     """
     # One core is left to the pages and the API: an annotator must not feel that a run is computing.
     threads = max(1, (os.cpu_count() or 2) - 1) if project is not None else None
@@ -67,6 +72,7 @@ def create_engine(
         query_cache = EmbeddingCache(folder, query_encoder)
         support_cache = query_cache if same else EmbeddingCache(folder, support_encoder)
         positions = PositionCache(project.cache_dir / "positions" / query_encoder.id)
+    make_reasoner = create_reasoner_or_stand_in if stand_in else create_reasoner
     return Engine(
         settings,
         query_encoder=query_encoder,
@@ -74,7 +80,7 @@ def create_engine(
         query_cache=query_cache,
         support_cache=support_cache,
         positions=positions,
-        pipeline=Pipeline(create_reasoner(settings.reasoner, settings), settings, load_support=load),
+        pipeline=Pipeline(make_reasoner(settings.reasoner, settings), settings, load_support=load),
         load=load,
     )
 
@@ -93,7 +99,8 @@ class Workbench:
         self._worker = RunWorker(
             store,
             settings=lambda: self._settings.pipeline,
-            compose=lambda settings: create_engine(settings, self._load, project=project),
+            compose=lambda settings: create_engine(settings, self._load, project=project, stand_in=True),
+            announce=lambda settings: memory_note(settings.reasoner, settings),
             prepare=self._prepare_preview,
             code_version=CODE_VERSION,
         )

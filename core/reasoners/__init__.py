@@ -2,13 +2,64 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+from dataclasses import replace
 from typing import cast
 
-from core.ports import Reasoner, load_adapter
+from core.errors import ModelUnavailable
+from core.ports import Reasoner, ReasonRequest, adapter_names, load_adapter
 from core.settings import PipelineSettings
+from core.types import Answer
+
+log = logging.getLogger("ragvision.reasoning")
+
+DEFAULT = "evidence"
 
 
 def create_reasoner(name: str, settings: PipelineSettings) -> Reasoner:
-    """The reasoner called ``name``; UnknownAdapter lists those there are."""
-    return cast(Reasoner, load_adapter(sys.modules[__name__], name, "reasoner").create(settings))
+    """The reasoner called ``name``; UnknownAdapter lists those there are, ModelUnavailable says what is missing.
+
+    A model that another reasoner held is let go of before.
+    """
+    module = load_adapter(_HERE, name, "reasoner")
+    for other in adapter_names(_HERE):
+        held = sys.modules.get(f"{__name__}.{other.replace('-', '_')}")
+        if other != name and held is not None and hasattr(held, "release"):
+            held.release()
+    return cast(Reasoner, module.create(settings))
+
+
+def create_reasoner_or_stand_in(name: str, settings: PipelineSettings) -> Reasoner:
+    """As :func:`create_reasoner`, but where a model is not to be had the evidence speaks, and says so."""
+    try:
+        return create_reasoner(name, settings)
+    except ModelUnavailable as error:
+        log.warning("the reasoner %s is not available: %s", name, error)
+        return StandIn(name, str(error), create_reasoner(DEFAULT, settings))
+
+
+def memory_note(name: str, settings: PipelineSettings) -> str:
+    """What the reasoner's model takes and what there is, said before it is loaded; empty without a model."""
+    note = getattr(load_adapter(_HERE, name, "reasoner"), "memory_note", None)
+    return "" if note is None else str(note(settings))
+
+
+class StandIn:
+    """The default reasoner in the place of one whose model is missing; ``note`` says why, for the screen."""
+
+    def __init__(self, missing: str, note: str, default: Reasoner) -> None:
+        self._missing, self.note, self._default = missing, note, default
+
+    @property
+    def id(self) -> str:
+        """Whose sentences these are, and whose they are not."""
+        return f"{DEFAULT} (no vision-language model: {self._missing} is not available)"
+
+    def reason(self, request: ReasonRequest) -> Answer:
+        """The default's answer, with why it is the default's."""
+        answer = self._default.reason(request)
+        return replace(answer, reason=answer.reason or self.note)
+
+
+_HERE = sys.modules[__name__]

@@ -1,0 +1,57 @@
+"""What a model takes and what there is, told before anything is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.errors import ModelUnavailable
+from core.reasoners._local_model import LocalModel, choose_place, find_model, free_memory
+
+GB = 10**9
+MODEL = LocalModel("Qwen/Qwen2-VL-2B-Instruct", Path("x"), 2_200_000_000, 4_400_000_000, "0" * 12)
+
+
+@pytest.mark.parametrize(
+    ("free_gpu", "free_cpu", "expected"),
+    [
+        (80 * GB, 64 * GB, "cuda:0 · bfloat16"),
+        (4 * GB, 64 * GB, "cpu · float32"),
+        (4 * GB, 8 * GB, "cpu · bfloat16"),
+        (4 * GB, None, "cpu · float32"),  # not known: tried
+    ],
+)
+def test_the_best_place_that_it_fits_in_is_taken(free_gpu: int, free_cpu: int | None, expected: str) -> None:
+    candidates = [("cuda:0", "bfloat16", free_gpu), ("cpu", "float32", free_cpu), ("cpu", "bfloat16", free_cpu)]
+    place = choose_place(MODEL, candidates)
+    assert place.shown == expected
+    assert "Qwen2-VL-2B-Instruct (2,200,000,000 parameters) takes about" in place.sentence
+
+
+def test_what_fits_nowhere_is_refused_with_what_it_takes_and_what_there_is() -> None:
+    with pytest.raises(ModelUnavailable) as told:
+        choose_place(MODEL, [("cuda:0", "bfloat16", 2 * GB), ("cpu", "bfloat16", 3 * GB)])
+    assert "about 5.8 GB in bfloat16 (cuda:0: 2.0 GB free), or about 5.8 GB" in str(told.value)
+    assert "reasoner_model" in str(told.value)
+
+
+def test_free_memory_is_the_least_of_the_machine_and_the_container(tmp_path: Path) -> None:
+    meminfo, group = tmp_path / "meminfo", tmp_path / "group"
+    group.mkdir()
+    assert free_memory(meminfo, group) is None
+    meminfo.write_text("MemTotal:       32000000 kB\nMemAvailable:   16000000 kB\n")
+    assert free_memory(meminfo, group) == 16_000_000 * 1024
+    (group / "memory.max").write_text("max\n")
+    (group / "memory.current").write_text("3000\n")
+    (group / "memory.stat").write_text("anon 2000\ninactive_file 500\n")
+    assert free_memory(meminfo, group) == 16_000_000 * 1024
+    (group / "memory.max").write_text("10000\n")
+    assert free_memory(meminfo, group) == 7_500
+
+
+@pytest.mark.parametrize("name", ["no folder", "a/b/c", "../x", "", "https://example.org/x"])
+def test_what_is_neither_a_folder_nor_an_id_is_said_so(name: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelUnavailable):
+        find_model(name)

@@ -1,0 +1,142 @@
+"""A vision-language model in a project: what it says reaches the page, and its absence or failure stops nobody."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pictures import write_folder
+
+import core.workbench
+from core.imports import sources_for
+from core.labelling import Suggestion
+from core.ports import ReasonRequest
+from core.reasoning import failed
+from core.settings import PipelineSettings
+from core.types import Answer, Decision, Kind, Outcome, Status
+from core.workbench import Workbench
+
+
+@pytest.fixture
+def workbench(tmp_path: Path) -> Iterator[Workbench]:
+    """Two examples a class and three queries; nothing is withheld."""
+    opened = Workbench.open(tmp_path / "project")
+    opened.import_support(write_folder(tmp_path / "examples", 2, by_class=True), by="ada")
+    opened.import_images(sources_for([write_folder(tmp_path / "queries", 1, first=100)]))
+    yield opened
+    opened.close()
+
+
+def run_with(workbench: Workbench, withheld: float = 0.0, **pipeline: object) -> None:
+    settings = workbench.settings
+    workbench.save_settings(
+        replace(
+            settings,
+            pipeline=replace(PipelineSettings(), **pipeline),  # type: ignore[arg-type]
+            labelling=replace(settings.labelling, withhold_share=withheld),
+        )
+    )
+    workbench.start_worker()
+    wait(lambda: workbench.run_status().state in ("done", "failed"))
+    assert workbench.run_status().state == "done", workbench.run_status().sentence
+
+
+def wait(until: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not until():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def suggestions(workbench: Workbench) -> list[Suggestion]:
+    items = workbench.next_items("ada", limit=50)
+    assert items
+    return [item.suggestion for item in items]
+
+
+def test_the_flag_is_the_models_and_the_scores_stand(workbench: Workbench, folder: Path) -> None:
+    run_with(workbench, reasoner="qwen2-vl", reasoner_model=str(folder), max_new_tokens=4, max_visual_tokens=96)
+    classes = {c.id for c in workbench.store.classes()}
+    for told in suggestions(workbench):
+        prediction = told.prediction
+        assert told.state == "shown" and prediction is not None and not told.reason
+        assert prediction.flag in classes and prediction.reasoner.startswith("qwen2-vl tiny-qwen2-vl-")
+        assert {s.class_id for s in prediction.scores} == classes and prediction.contributions is not None
+        assert prediction.contributions.flag == prediction.flag
+        assert prediction.transcript.count("[picture") == len(prediction.evidence) + 1  # every crop was found
+
+
+def test_a_model_that_is_not_there_is_stood_in_for_and_that_is_said(workbench: Workbench) -> None:
+    run_with(workbench, reasoner="qwen2-vl", reasoner_model="nobody/no-such-model")
+    status = workbench.run_status()
+    assert "hf download nobody/no-such-model" in status.sentence
+    assert status.reasoner == "evidence (no vision-language model: qwen2-vl is not available)"
+    for told in suggestions(workbench):
+        assert told.state == "shown" and told.prediction is not None and told.prediction.flag is not None
+        assert told.prediction.reasoner == status.reasoner and "hf download" in told.prediction.reason
+
+
+class Away:
+    id = "away"
+
+    def reason(self, request: ReasonRequest) -> Answer:
+        return failed("The server is away.")
+
+
+class Liar(Away):
+    def reason(self, request: ReasonRequest) -> Answer:
+        return Answer(4711, "because")
+
+
+class Dead(Away):
+    def reason(self, request: ReasonRequest) -> Answer:
+        raise RuntimeError("a bug")
+
+
+@pytest.mark.parametrize(
+    ("reasoner", "words"), [(Away, "server is away"), (Liar, "not offered"), (Dead, "internal error")]
+)
+def test_a_reasoner_that_fails_leaves_scores_and_evidence_without_a_flag(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch, reasoner: type[Away], words: str
+) -> None:
+    monkeypatch.setattr(core.workbench, "create_reasoner_or_stand_in", lambda name, settings: reasoner())
+    run_with(workbench)
+    items = workbench.next_items("ada", limit=50)
+    for item in items:
+        told = item.suggestion
+        assert told.state == "shown" and words in told.reason and told.prediction is not None
+        assert told.prediction.flag is None and told.prediction.status is Status.FAILED
+        assert told.prediction.scores and told.prediction.evidence and told.support
+    chosen = workbench.store.classes()[0].id
+    decision = Decision(
+        "00000000-0000-4000-8000-000000000001",
+        Kind.CORRECT,
+        items[0].image.sha256,
+        "ada",
+        "2026-11-24T12:00:00Z",
+        class_id=chosen,
+        prediction_id=items[0].suggestion.prediction_id,
+        suggestion_shown=True,
+        expected_version=items[0].version,
+        lease_token=items[0].lease_token,
+    )
+    assert workbench.decide(decision).outcome is Outcome.STORED
+
+
+def test_a_failed_prediction_is_withheld_like_any_other(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core.workbench, "create_reasoner_or_stand_in", lambda name, settings: Away())
+    run_with(workbench, withheld=1.0)
+    for told in suggestions(workbench):
+        assert told.state == "withheld" and told.prediction is None and not told.support
+
+
+def test_what_loading_takes_is_said_before(workbench: Workbench, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    whole = workbench._worker._say
+    monkeypatch.setattr(workbench._worker, "_say", lambda state, words: (said.append(words), whole(state, words)))
+    run_with(workbench, reasoner="qwen2-vl", reasoner_model=str(folder), max_new_tokens=4, max_visual_tokens=96)
+    loading = [words for words in said if words.startswith("Loading the encoder")]
+    assert len(loading) == 1 and "parameters) takes about 0.7 GB in float32" in loading[0]
