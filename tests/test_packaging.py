@@ -64,10 +64,11 @@ def script(name: str, *arguments: str, path: str, **environment: str) -> subproc
 # --------------------------------------------------------------------------- requirements
 def test_every_package_that_the_workbench_imports_is_pinned():
     used = distributions(third_party_imports("core", "pages", "ragvision_app"))
-    # these are parts of streamlit, fastapi and pydantic, which pin them
+    # these are parts of streamlit, fastapi, pydantic and transformers, which pin them
     # bench and evaluation import playwright and the data sets, inside the functions that need them
     development = set(requirements("requirements-dev.txt"))
-    assert used - set(requirements("requirements.txt")) - development - {"starlette", "anyio", "pydantic_core"} == set()
+    parts = {"starlette", "anyio", "pydantic_core", "huggingface_hub", "jinja2"}
+    assert used - set(requirements("requirements.txt")) - development - parts == set()
 
 
 def test_what_only_development_needs_is_imported_inside_functions_only():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +76,8 @@ def _fetched(name: str) -> Path:
 def _get(name: str) -> str:
     if Path(name).expanduser().is_dir() or not _HUB_ID.fullmatch(name):
         return "Choose the folder of a complete model, with its tokenizer and *.safetensors."
-    return f"Get it with: hf download {name}"
+    beside = Path(sys.executable).parent / "hf"
+    return f"Get it with: {beside if not shutil.which('hf') and beside.is_file() else 'hf'} download {name}"
 
 
 def _weights(name: str, folder: Path) -> list[Path]:

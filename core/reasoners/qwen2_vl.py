@@ -138,12 +138,13 @@ def _read(source: LocalModel, place: Place) -> Loaded:
     """Weights from safetensors alone, no code of the model's own, nothing from the network."""
     import torch
     from transformers import AutoConfig, AutoModelForImageTextToText
-    from transformers.utils import logging as messages
+    from transformers.utils import logging as transformers_logging
 
     from core.reasoners._image_processor import QWEN, load_processor
 
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    messages.disable_progress_bar()  # the worker says what it does; a command's output is its own
+    quiet: Any = transformers_logging.disable_progress_bar
+    quiet()  # the worker says what it does; a command's output is its own
     if place.device == "cpu":  # one core is left to the pages and the API
         torch.set_num_threads(min(torch.get_num_threads(), max(1, (os.cpu_count() or 2) - 1)))
     try:

@@ -40,6 +40,9 @@ def predict(
     ] = DEFAULTS.patch_mode,
     recipe: Annotated[str, typer.Option(help=f"How class scores are made: {', '.join(RECIPES)}.")] = DEFAULTS.recipe,
     reasoner: Annotated[str, typer.Option(help="Name of the reasoner.")] = DEFAULTS.reasoner,
+    reasoner_model: Annotated[
+        str, typer.Option(metavar="ID|DIR", help="Model of the reasoner qwen2-vl: hub id or folder.")
+    ] = DEFAULTS.reasoner_model,
 ) -> None:
     """Predict a folder of images from a folder of examples. Needs no project.
 
@@ -67,6 +70,7 @@ def predict(
         patch_mode=patch_mode,
         recipe=recipe,
         reasoner=reasoner,
+        reasoner_model=reasoner_model,
         input_resolution=resolution,
         support_res=resolution,
         support_patch_size=patch_size,

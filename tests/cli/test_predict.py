@@ -354,3 +354,13 @@ def test_zips_among_the_images_are_named(call, tmp_path, examples, photos):
     for name in ("all.zip", "dots/more.zip", "rest.zip"):
         assert name in done.err
     assert "rest.zip" not in (tmp_path / "p.jsonl").read_text(encoding="utf-8")
+
+
+def test_a_reasoner_whose_model_is_not_there_is_one_sentence_with_the_command_that_gets_it(
+    call, tmp_path, examples, photos
+):
+    out = tmp_path / "p.jsonl"
+    more = ("--reasoner", "qwen2-vl", "--reasoner-model", "nobody/no-such-model", "--out", out)
+    done = call("predict", "--support", examples, "--queries", photos, *more)
+    assert done.code == 1 and "hf download nobody/no-such-model" in done.err and not out.exists()
+    assert "Traceback" not in done.err

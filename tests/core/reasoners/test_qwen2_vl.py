@@ -305,7 +305,7 @@ def test_a_model_that_was_never_fetched_says_what_is_missing_where_and_how_to_ge
         create_reasoner("qwen2-vl", PipelineSettings(reasoner_model="nobody/no-such-model"))
     message = str(told.value)
     assert "config.json and *.safetensors" in message and "hub" in message
-    assert message.endswith("Get it with: hf download nobody/no-such-model")
+    assert "Get it with: " in message and message.endswith("hf download nobody/no-such-model")
     assert memory_note("qwen2-vl", PipelineSettings(reasoner_model="nobody/no-such-model")) == message
 
 
