@@ -288,7 +288,7 @@ class RunWorker:
             self._list_images(job)  # only images came or went
             return job
         if not same:
-            self._job = job = None  # lets go of the old models before the new ones are loaded
+            self._job = self._standing = job = None  # lets go of the old models before the new ones are loaded
         return self._new_job(settings, support)
 
     def _new_job(self, settings: PipelineSettings, support: SupportSet) -> _Job:

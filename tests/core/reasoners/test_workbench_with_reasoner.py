@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -67,6 +68,16 @@ def test_the_flag_is_the_models_and_the_scores_stand(workbench: Workbench, folde
         assert {s.class_id for s in prediction.scores} == classes and prediction.contributions is not None
         assert prediction.contributions.flag == prediction.flag
         assert prediction.transcript.count("[picture") == len(prediction.evidence) + 1  # every crop was found
+
+
+def test_a_model_that_is_no_longer_chosen_gives_its_memory_back(workbench: Workbench, folder: Path) -> None:
+    run_with(workbench, reasoner="qwen2-vl", reasoner_model=str(folder), max_new_tokens=4, max_visual_tokens=96)
+    assert workbench._worker.engine is not None
+    model = weakref.ref(workbench._worker.engine.pipeline.reasoner._loaded.model)  # type: ignore[attr-defined]
+    assert model() is not None
+    run_with(workbench)
+    wait(lambda: workbench.run_status().reasoner.startswith("evidence"))
+    assert model() is None
 
 
 def test_a_model_that_is_not_there_is_stood_in_for_and_that_is_said(workbench: Workbench) -> None:
