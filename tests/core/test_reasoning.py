@@ -6,7 +6,7 @@ import json
 
 import pytest
 from fixtures_pipeline import sha
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -178,6 +178,7 @@ ANY_TEXT = st.one_of(
 )
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(ANY_TEXT, NAMES, st.sets(st.integers(1, 40)))
 def test_no_text_raises_or_makes_a_class_that_was_not_offered(text: str, names: list[str], numbers: set[int]) -> None:
     offered = named(*names)
@@ -188,6 +189,7 @@ def test_no_text_raises_or_makes_a_class_that_was_not_offered(text: str, names: 
     answer.transcript.encode(), answer.explanation.encode(), answer.reason.encode()
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.text(max_size=80), st.sampled_from(["<|im_end|>", "<image>", "[INST]", "</s>", "  "]))
 def test_no_special_token_survives(text: str, token: str) -> None:
     assert token not in without_special_tokens(f"{text}{token}{text}", [token])
@@ -272,6 +274,7 @@ def test_without_pictures_the_evidence_is_described() -> None:
         assert len(prompt.images) == 1 and "E2: of “dirty”, 0.70 alike" in prompt.as_text()
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.integers(16, 2000), st.integers(0, 40), st.tuples(st.integers(1, 3000), st.integers(1, 3000)))
 def test_pictures_never_cost_more_than_was_allowed(budget: int, count: int, size: tuple[int, int]) -> None:
     shown = gather(request_of(count=count, size=size), max_visual_tokens=budget)
