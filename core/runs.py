@@ -18,19 +18,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from itertools import islice
 
 import numpy as np
 
 from core.engine import Engine
 from core.errors import NotReady, RagVisionError
-from core.images import shown
+from core.run_status import RunStatus, left_out, looking, what_is_missing
 from core.scoring import FittedSupport, Scores
-from core.scoring_basis import Basis
 from core.settings import PipelineSettings
 from core.standing_scores import StandingScores
 from core.store import Store
+from core.support_fit import calibrated_on_labels, calibration_rung, fit_support
 from core.types import Calibrated, ClassScore, Prediction, Status, SupportSet
 
 log = logging.getLogger("ragvision.runs")
@@ -39,30 +39,8 @@ CHUNK = 8  # images between two looks at the priorities: about 0.1 s of work
 SCORE_CHUNK = 128
 KEPT_RUNS = 10  # older runs' predictions are deleted, save those that somebody decided on
 LOOK_SECONDS = 5.0  # how often the store is looked at: another process (the command line) may have changed it
-LABELS_FOR_CALIBRATION = 30
 NOTHING = Scores(np.zeros((0, 0)), np.zeros((0, 0)), None, None)
 WORKER = "workbench"  # counts are asked for in some name
-
-
-@dataclass(frozen=True, slots=True)
-class RunStatus:
-    """What the worker is doing, for a progress line.
-
-    ``state``: idle, no_images, no_support, loading, computing, done or failed. ``done`` of ``total``
-    query images have their prediction; ``stale`` still show one of an earlier support set.
-    """
-
-    state: str
-    sentence: str
-    done: int = 0
-    total: int = 0
-    encoder: str = ""
-    reasoner: str = ""
-    recipe: str = ""
-    support_version: str = ""
-    stale: int = 0
-    seconds_left: float | None = None
-    device: str = ""
 
 
 class _Job:
@@ -160,7 +138,7 @@ class RunWorker:
     def status(self) -> RunStatus:
         """A snapshot of what the worker does."""
         status = self._status
-        return _looking(status) if self._changed else status
+        return looking(status) if self._changed else status
 
     @property
     def fitted(self) -> FittedSupport | None:
@@ -272,7 +250,7 @@ class RunWorker:
         if job is not None and not self._changed:
             return job
         self._changed = False
-        self._status = _looking(self._status)
+        self._status = looking(self._status)
         if not self._store.count_images():
             self._job = None
             self._say("no_images", "There are no images yet. Import a folder or a zip on the Images page.")
@@ -297,7 +275,8 @@ class RunWorker:
             raise NotReady(missing)
         engine = self._engine_for(settings)
         self._say("loading", f"Reading {len(support.images):,} support images.")
-        fitted, labels = self._calibrated(engine, self._fit(engine, support))
+        fitted, self._left_out = fit_support(self._store, engine, support)
+        fitted, labels = calibrated_on_labels(self._store, engine, fitted)
         provenance = {**asdict(settings), "basis": fitted.basis.id, "calibration_labels": labels}
         run_id = self._store.start_run(
             encoder=engine.query_encoder.id,
@@ -313,30 +292,6 @@ class RunWorker:
         self._list_images(job)
         return job
 
-    def _calibrated(self, engine: Engine, fitted: FittedSupport) -> tuple[FittedSupport, int]:
-        """The last temperature refitted on people's labels outside the support set, once there are enough.
-
-        Returns the number of labels that it rests on: a rung of 30, 60, 120 …, so that a run is started
-        anew now and then and not at every label.
-        """
-        support = set(fitted.images)
-        classes: dict[str, set[int]] = {}
-        first: dict[str, str] = {}
-        for label in self._store.labels():
-            if label.state == "labelled" and label.class_id is not None and label.image not in support:
-                classes.setdefault(label.image, set()).add(label.class_id)
-                first[label.image] = min(first.get(label.image, label.decided_at), label.decided_at)
-        agreed = {i: next(iter(c)) for i, c in classes.items() if len(c) == 1 and next(iter(c)) in fitted.class_ids}
-        rung = calibration_rung(len(agreed))
-        # The earliest labels first: the same rung has the same labels after a restart.
-        images = sorted(agreed, key=lambda i: (first[i], i))[:rung]
-        images = engine.cached(images)
-        if not rung or len(images) < rung or len({agreed[i] for i in images}) < 2:
-            return fitted, 0
-        recipe = engine.settings.recipe
-        logits = engine.score(fitted, images).logits
-        return fitted.recalibrated(recipe, logits, [agreed[i] for i in images]), rung
-
     def _calibration_is_due(self, job: _Job) -> bool:
         """Whether people have labelled twice as many images as the calibration rests on."""
         labelled = self._store.counts(WORKER).labelled
@@ -351,24 +306,6 @@ class RunWorker:
             self._say("loading", f"{loading} {self._announce(settings)}".rstrip())
             self._engine = self._compose(settings)
         return self._engine
-
-    def _fit(self, engine: Engine, support: SupportSet) -> FittedSupport:
-        records = self._store.images_by_id(set(support.images))
-        stored = self._store.basis(engine.basis_key)
-        basis = None
-        if stored is not None and not self._half_changed(stored[2], support):
-            basis = Basis.from_bytes(stored[1])
-        fitted, unusable = engine.fit(support, records, basis=basis)
-        self._left_out = tuple(records[u.image].name for u in unusable)
-        if basis is None:
-            self._store.save_basis(fitted.basis.id, engine.basis_key, fitted.basis.to_bytes(), support.version)
-        return fitted
-
-    def _half_changed(self, base: str, support: SupportSet) -> bool:
-        """Whether the set has changed by half since its basis was fitted (then it is fitted again)."""
-        then = {image for image, _ in self._store.support_members(base)}
-        now = set(support.images)
-        return not then or len(then ^ now) >= len(then) / 2
 
     def _list_images(self, job: _Job) -> None:
         """Reads from the store what is still to be done under this run."""
@@ -455,7 +392,7 @@ class RunWorker:
         else:
             sentence = f"Computing suggestions: {done:,} of {job.total:,} images."
         if self._left_out:
-            sentence += f" {_left_out(self._left_out)}"
+            sentence += f" {left_out(self._left_out)}"
         note = getattr(job.engine.pipeline.reasoner, "note", "")  # of a stand-in: which model is missing
         sentence = f"{sentence} {note}".rstrip()
         self._status = RunStatus(
@@ -471,44 +408,6 @@ class RunWorker:
             seconds_left=seconds,
             device=job.engine.query_encoder.device,
         )
-
-
-def _looking(status: RunStatus) -> RunStatus:
-    """What is said between a change and the work that it makes: "done" would not be true."""
-    if status.state != "done":
-        return status
-    return replace(status, state="computing", sentence="Looking at what changed.", seconds_left=None)
-
-
-def _left_out(names: Sequence[str]) -> str:
-    named = ", ".join(shown(name, 40) for name in names[:3]) + (", …" if len(names) > 3 else "")
-    subject = "1 support image" if len(names) == 1 else f"{len(names):,} support images"
-    return f"Without {subject} that cannot be read ({named}): import the same files again, or remove them."
-
-
-def calibration_rung(labels: int) -> int:
-    """The largest of 30, 60, 120 … that ``labels`` reaches; 0 below the first."""
-    rung = LABELS_FOR_CALIBRATION
-    if labels < rung:
-        return 0
-    while rung * 2 <= labels:
-        rung *= 2
-    return rung
-
-
-def what_is_missing(support: SupportSet) -> str:
-    """A sentence that says what has to be there before images can be scored; empty where nothing is missing."""
-    filled = [c for c in support.classes if support.k_shot[c.id]]
-    if len(filled) >= 2:
-        return ""
-    if not support.classes:
-        return "There are no classes yet. Add at least two on the Support page, with a few example images each."
-    if not filled:
-        return "No class has a support image yet. Add a few example images to at least two classes."
-    return (
-        f"Only the class {filled[0].name!r} has support images, so there is nothing to compare it with. "
-        "Add a few example images to a second class."
-    )
 
 
 def _scored(job: _Job, image: str, scores: Scores, row: int) -> Prediction:

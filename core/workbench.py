@@ -34,7 +34,8 @@ from core.ports import load_adapter
 from core.position_cache import PositionCache
 from core.project import NOTICE_FILE, Project
 from core.reasoners import create_reasoner, create_reasoner_or_stand_in, memory_note
-from core.runs import RunStatus, RunWorker, what_is_missing
+from core.run_status import RunStatus, what_is_missing
+from core.runs import RunWorker
 from core.settings import PipelineSettings, Settings
 from core.store import DecisionResult, Finding, Progress, Store, UndoableEvent, health
 from core.types import Decision, Origin, SupportImage

@@ -20,7 +20,7 @@ from core.types import ClassRecord, Decision, ImageRecord, Kind, Label, Predicti
 
 if TYPE_CHECKING:
     from core.labelling import Detail, QueueItem, Suggestion
-    from core.runs import RunStatus
+    from core.run_status import RunStatus
     from core.store import DecisionResult, Progress, UndoableEvent
 
 MAX_INT = 2**63 - 1  # SQLite's largest integer

@@ -12,7 +12,7 @@ from ragvision_app import state
 from ragvision_app.components.outbox import unsent
 
 if TYPE_CHECKING:
-    from core.runs import RunStatus
+    from core.run_status import RunStatus
     from core.store import Progress
     from core.workbench import Workbench
 

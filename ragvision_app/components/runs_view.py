@@ -10,7 +10,7 @@ from core.ports import short_name
 from ragvision_app.components.import_jobs import duration
 
 if TYPE_CHECKING:
-    from core.runs import RunStatus
+    from core.run_status import RunStatus
     from core.store.records import RunRecord
     from core.workbench import Workbench
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from page_project import page, shown
 
-from core.runs import RunStatus
+from core.run_status import RunStatus
 from ragvision_app.components.runs_view import progress_line, run_rows, share, stale_sentence
 
 STATES = ["idle", "no_images", "no_support", "loading", "computing", "done", "failed"]

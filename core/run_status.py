@@ -1,0 +1,58 @@
+"""What the run worker says about itself, in sentences for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from core.images import shown
+from core.types import SupportSet
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """What the worker is doing, for a progress line.
+
+    ``state``: idle, no_images, no_support, loading, computing, done or failed. ``done`` of ``total``
+    query images have their prediction; ``stale`` still show one of an earlier support set.
+    """
+
+    state: str
+    sentence: str
+    done: int = 0
+    total: int = 0
+    encoder: str = ""
+    reasoner: str = ""
+    recipe: str = ""
+    support_version: str = ""
+    stale: int = 0
+    seconds_left: float | None = None
+    device: str = ""
+
+
+def looking(status: RunStatus) -> RunStatus:
+    """What is said between a change and the work that it makes: "done" would not be true."""
+    if status.state != "done":
+        return status
+    return replace(status, state="computing", sentence="Looking at what changed.", seconds_left=None)
+
+
+def left_out(names: Sequence[str]) -> str:
+    named = ", ".join(shown(name, 40) for name in names[:3]) + (", …" if len(names) > 3 else "")
+    subject = "1 support image" if len(names) == 1 else f"{len(names):,} support images"
+    return f"Without {subject} that cannot be read ({named}): import the same files again, or remove them."
+
+
+def what_is_missing(support: SupportSet) -> str:
+    """A sentence that says what has to be there before images can be scored; empty where nothing is missing."""
+    filled = [c for c in support.classes if support.k_shot[c.id]]
+    if len(filled) >= 2:
+        return ""
+    if not support.classes:
+        return "There are no classes yet. Add at least two on the Support page, with a few example images each."
+    if not filled:
+        return "No class has a support image yet. Add a few example images to at least two classes."
+    return (
+        f"Only the class {filled[0].name!r} has support images, so there is nothing to compare it with. "
+        "Add a few example images to a second class."
+    )
