@@ -34,9 +34,10 @@ def encoder(cache, resolution=224, **settings):
 
 @pytest.mark.parametrize("resolution", [224, 96])
 def test_embeddings_equal_plain_torch(cache, resolution):
-    torch = pytest.importorskip("torch")
-    package = pytest.importorskip("efficientnet_lite_pytorch")
-    model = package.EfficientNet.from_name("efficientnet-lite0", image_size=resolution)
+    import torch
+    from efficientnet_lite_pytorch import EfficientNet
+
+    model = EfficientNet.from_name("efficientnet-lite0", image_size=resolution)
     model.load_state_dict(torch.load(_weights_path(), weights_only=True))
     model.eval()
     images = [picture(1), picture(2, (40, 200))]
@@ -57,7 +58,8 @@ def test_embeddings_equal_plain_torch(cache, resolution):
 
 
 def test_weights_are_read_as_torch_reads_them():
-    torch = pytest.importorskip("torch")
+    import torch
+
     ours, theirs = read_state_dict(_weights_path()), torch.load(_weights_path(), weights_only=True)
     assert ours.keys() == theirs.keys()
     for name, tensor in theirs.items():
