@@ -140,7 +140,7 @@ def measure(scale: Scale) -> Row:
                     side.page.wait_for_timeout(150)  # as a person looks; both pages come to rest
             fast, slow = (side.times() for side in sides)
             own_clock = label.evaluate("window.__rvLatency ?? []")
-            _preloaded(label, min(24, in_burst))
+            _preloaded(label, min(20, in_burst))  # what is always held ahead
             before, _ = stored_decisions(project / "labels.db")
             label.wait_for_selector(".rv-reviewer[data-unsent='0']")
             refused = burst(label, in_burst)
