@@ -88,35 +88,18 @@ class Engine:
         self._pool.shutdown(wait=True)
 
     # ------------------------------------------------------------------ embedding
-    def embed_support(
-        self, images: Sequence[str], *, on_progress: Callable[[int], None] | None = None
-    ) -> tuple[Embeddings | None, list[Unusable]]:
+    def embed_support(self, images: Sequence[str]) -> tuple[Embeddings | None, list[Unusable]]:
         """Embeddings of ``images`` less the unusable ones (None where none is left), in their order."""
-        return self._embed(images, self._support_encoder, self._support_cache, on_progress)
+        unusable = self._fill(images, self._support_encoder, self._support_cache)
+        bad = {u.image for u in unusable}
+        usable = [i for i in images if i not in bad]
+        return (self._support_cache.get(usable) if usable else None), unusable
 
     def embed_queries(self, images: Sequence[str]) -> list[Unusable]:
         """Puts the images' embeddings into the cache; those there already cost nothing."""
-        return self._fill(images, self.query_encoder, self._query_cache, None)
+        return self._fill(images, self.query_encoder, self._query_cache)
 
-    def _embed(
-        self,
-        images: Sequence[str],
-        encoder: Encoder,
-        cache: Cache,
-        on_progress: Callable[[int], None] | None,
-    ) -> tuple[Embeddings | None, list[Unusable]]:
-        unusable = self._fill(images, encoder, cache, on_progress)
-        bad = {u.image for u in unusable}
-        usable = [i for i in images if i not in bad]
-        return (cache.get(usable) if usable else None), unusable
-
-    def _fill(
-        self,
-        images: Sequence[str],
-        encoder: Encoder,
-        cache: Cache,
-        on_progress: Callable[[int], None] | None,
-    ) -> list[Unusable]:
+    def _fill(self, images: Sequence[str], encoder: Encoder, cache: Cache) -> list[Unusable]:
         unusable: list[Unusable] = []
         missing = cache.missing(list(dict.fromkeys(images)))
         for start in range(0, len(missing), BATCH):
@@ -125,8 +108,6 @@ class Engine:
             if keys:
                 cache.add(keys, encoder.embed_batch(pixels))
                 self.encoded += len(keys)
-            if on_progress is not None:
-                on_progress(start + len(keys) + len(bad))
         return unusable
 
     def _decode(self, keys: Sequence[str]) -> tuple[list[str], list[Image.Image], list[Unusable]]:
@@ -154,10 +135,9 @@ class Engine:
         records: dict[str, ImageRecord],
         *,
         basis: Basis | None = None,
-        on_progress: Callable[[int], None] | None = None,
     ) -> tuple[FittedSupport, list[Unusable]]:
         """The support set made ready to score with; raises NotReady with what is missing."""
-        embeddings, unusable = self.embed_support(support.images, on_progress=on_progress)
+        embeddings, unusable = self.embed_support(support.images)
         bad = {u.image for u in unusable}
         if embeddings is None:
             raise NotReady("No support image can be used. Add a few example images to at least two classes.")

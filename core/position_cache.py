@@ -6,15 +6,15 @@ encoder), so they are a cache beside the embedding cache: an image that is not i
 
 from __future__ import annotations
 
+import io
 import logging
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from core.files import remake_folder
+from core.files import remake_folder, write_atomic
 from core.types import Embeddings, Float32
 
 log = logging.getLogger("ragvision.cache")
@@ -53,21 +53,12 @@ class PositionCache:
             return
         try:
             remake_folder(self._folder, 3)  # cache/positions/ENCODER may have been deleted since
-            self._write(path, positions)
+            data = io.BytesIO()
+            np.save(data, positions.astype(np.float16), allow_pickle=False)
+            write_atomic(path, data.getvalue(), durable=False)
             self._used += path.stat().st_size
         except OSError as error:  # deleted this very moment, or the disk is full: it will be encoded again
             log.warning("positions of %s are not kept: %s", key[:12], error)
-
-    def _write(self, path: Path, positions: Float32) -> None:
-        with tempfile.NamedTemporaryFile(dir=self._folder, suffix=".part", delete=False) as file:
-            part = Path(file.name)
-            try:
-                np.save(file, positions.astype(np.float16), allow_pickle=False)
-                file.flush()
-                part.replace(path)
-            except BaseException:
-                part.unlink(missing_ok=True)
-                raise
 
 
 def with_map(embeddings: Embeddings, whole_map: Float32) -> Embeddings:

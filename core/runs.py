@@ -31,7 +31,7 @@ from core.settings import PipelineSettings
 from core.standing_scores import StandingScores
 from core.store import Store
 from core.support_fit import calibrated_on_labels, calibration_rung, fit_support
-from core.types import Calibrated, ClassScore, Prediction, Status, SupportSet
+from core.types import ClassScore, Prediction, Status, SupportSet
 
 log = logging.getLogger("ragvision.runs")
 
@@ -381,7 +381,7 @@ class RunWorker:
 
     def _say_progress(self, job: _Job, state: str) -> None:
         left = len(job.to_predict)
-        stale = len(job.to_score) if job.to_score else 0
+        stale = len(job.to_score)
         spent, images = sum(s for s, _ in self._speed), sum(n for _, n in self._speed)
         seconds = spent / images * left if images and left else None
         done = job.total - left
@@ -431,5 +431,5 @@ def _scored(job: _Job, image: str, scores: Scores, row: int) -> Prediction:
         reasoner=job.engine.pipeline.reasoner.id,
         recipe=job.engine.settings.recipe,
         support_version=job.support.version,
-        calibrated=job.fitted.calibrated if isinstance(job.fitted.calibrated, Calibrated) else Calibrated.NOT,
+        calibrated=job.fitted.calibrated,
     )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-import tempfile
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +22,7 @@ from PIL import Image
 from core.encoders._efficientnet_graph import build
 from core.encoders._torch_file import read_state_dict
 from core.errors import InvalidSettings, ModelUnavailable
+from core.files import write_atomic
 from core.scoring_basis import normalise
 from core.settings import PipelineSettings
 from core.text import quoted
@@ -188,8 +188,8 @@ def _exported(weights: Path, digest: str, cache_dir: Path | None) -> bytes:
     model = _converted(weights)
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
-        _write_atomically(path, model)
-        _write_atomically(check, hashlib.sha256(model).hexdigest().encode())
+        write_atomic(path, model)
+        write_atomic(check, hashlib.sha256(model).hexdigest().encode())
     except OSError:
         # A cache that cannot be written costs a second at the next start, nothing else.
         return model
@@ -201,16 +201,3 @@ def _converted(weights: Path) -> bytes:
         return build(read_state_dict(weights))
     except KeyError as error:
         raise ModelUnavailable(f"The weights of {NAME} lack the tensor {error}; install them again.") from error
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from core.errors import ProjectError
 from core.exports._rows import LabelRow
+from core.files import open_atomic
 from core.text import quoted
 
 
@@ -51,6 +53,19 @@ class Tally:
         for row in self.rows:
             self.states[row.state] += 1
             yield row
+
+
+def write_file(
+    rows: Iterable[LabelRow], out: Path, write: Callable[[Iterable[LabelRow], IO[str]], int]
+) -> ExportReport:
+    """An export that is one file, written by ``write`` whole or not at all. Raises :class:`ProjectError`."""
+    tally = Tally(rows)
+    try:
+        with open_atomic(out) as file:
+            count = write(tally, file)
+    except OSError as error:
+        raise cannot_write(out, error) from error
+    return ExportReport(out, count, states=tally.states)
 
 
 def cannot_write(out: Path, error: OSError) -> ProjectError:

@@ -12,9 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
-from core.exports._report import ExportReport, Tally, cannot_write
+from core.exports._report import ExportReport, write_file
 from core.exports._rows import COLUMNS, LabelRow
-from core.files import open_atomic
 from core.project import Project
 
 MEDIA_TYPE = "text/csv; charset=utf-8"
@@ -23,13 +22,7 @@ _RISKY = tuple("=+-@\t\r\n'＝＋－＠")
 
 def export(rows: Iterable[LabelRow], out: Path, *, project: Project | None = None, link: bool = False) -> ExportReport:
     """Write ``out`` whole or not at all, over what was there. Raises :class:`ProjectError`."""
-    tally = Tally(rows)
-    try:
-        with open_atomic(out) as file:
-            count = write(tally, file)
-    except OSError as error:
-        raise cannot_write(out, error) from error
-    return ExportReport(out, count, states=tally.states)
+    return write_file(rows, out, write)
 
 
 def write(rows: Iterable[LabelRow], file: IO[str]) -> int:

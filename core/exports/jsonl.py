@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
-from core.exports._report import ExportReport, Tally, cannot_write
+from core.exports._report import ExportReport, write_file
 from core.exports._rows import LabelRow
-from core.files import open_atomic
 from core.project import Project
 from core.text import json_line
 
@@ -17,13 +16,7 @@ MEDIA_TYPE = "application/x-ndjson"
 
 def export(rows: Iterable[LabelRow], out: Path, *, project: Project | None = None, link: bool = False) -> ExportReport:
     """Write ``out`` whole or not at all, over what was there. Raises :class:`ProjectError`."""
-    tally = Tally(rows)
-    try:
-        with open_atomic(out) as file:
-            count = write(tally, file)
-    except OSError as error:
-        raise cannot_write(out, error) from error
-    return ExportReport(out, count, states=tally.states)
+    return write_file(rows, out, write)
 
 
 def write(rows: Iterable[LabelRow], file: IO[str]) -> int:

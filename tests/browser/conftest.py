@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
-
-
-def chromium_path() -> str:
-    """The browser that RAGVISION_CHROMIUM names, else the system's."""
-    path = os.environ.get("RAGVISION_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-    if not path:
-        pytest.fail("There is no Chromium. Run the tests with `make test`, or name yours in RAGVISION_CHROMIUM.")
-    return path
+from ragvision_app.bench._chromium import FLAGS, chromium_path
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
+    path = chromium_path()
+    if not path:
+        pytest.fail("There is no Chromium. Run the tests with `make test`, or name yours in RAGVISION_CHROMIUM.")
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium_path(), args=list(FLAGS))
+        started = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
         yield started
         started.close()
 
