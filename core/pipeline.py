@@ -29,6 +29,8 @@ from core.types import (
     Float32,
     Prediction,
     QueryImage,
+    Reasoning,
+    Status,
     SupportSet,
 )
 
@@ -250,6 +252,10 @@ class Pipeline:
             support_version=fitted.version,
             calibrated=fitted.calibrated,
             reason=answer.reason,
+            reasoning=_reasoning(self.reasoner, answer),
+            class_probabilities=answer.class_probabilities if is_slow(self.reasoner) else None,
+            dropped_citations=answer.dropped_citations,
+            prompt=getattr(self.reasoner, "prompt_version", ""),
             ms={**found.ms, "reason": round(reason_ms, 3)},
         )
 
@@ -281,6 +287,17 @@ def _class_scores(fitted: FittedSupport, scores: Scores) -> tuple[ClassScore, ..
         )
         for c, class_id in enumerate(fitted.class_ids)
     )
+
+
+def is_slow(reasoner: Reasoner) -> bool:
+    """Whether people would wait for it, so that scores and evidence are shown first."""
+    return bool(getattr(reasoner, "slow", False))
+
+
+def _reasoning(reasoner: Reasoner, answer: Answer) -> Reasoning:
+    if not is_slow(reasoner):
+        return Reasoning.NONE
+    return Reasoning.FAILED if answer.status is Status.FAILED else Reasoning.ANSWERED
 
 
 def _too_few(count: int, names: list[str]) -> str:

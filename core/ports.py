@@ -47,6 +47,18 @@ class Encoder(Protocol):
 
 
 @runtime_checkable
+class TextEncoder(Protocol):
+    """An encoder that also embeds text, in the space of its whole embedding: it can tell classes by their names."""
+
+    @property
+    def text_scale(self) -> float:
+        """What a cosine of image and text is multiplied with before the softmax, as the model was trained."""
+
+    def embed_texts(self, texts: Sequence[str]) -> Float32:
+        """(n, g) L2-normalised; ``g`` is that of the whole embedding."""
+
+
+@runtime_checkable
 class Index(Protocol):
     """Exact nearest support patches, class by class."""
 
@@ -59,7 +71,8 @@ class ReasonRequest:
     """What a reasoner is given: the query, the scores and the numbered evidence.
 
     ``load_support`` gives the upright RGB image behind a piece of evidence and raises an ImageError where it
-    cannot; None where the pictures are not to be had.
+    cannot; None where the pictures are not to be had. ``on_text`` is called with the explanation so far, by a
+    reasoner that can stream it; it may be called from any thread and never raises.
     """
 
     query: QueryImage
@@ -69,11 +82,17 @@ class ReasonRequest:
     support_names: dict[str, str]
     calibrated: str
     load_support: Callable[[str], Image.Image] | None = None
+    on_text: Callable[[str], None] | None = None
 
 
 @runtime_checkable
 class Reasoner(Protocol):
-    """Query + evidence → flag, explanation, transcript."""
+    """Query + evidence → flag, explanation, transcript.
+
+    A reasoner that people would wait for (a vision-language model) has ``slow = True``: scores and evidence are
+    then shown before it is asked. One that is asked with a prompt has ``prompt_version: str``, which every
+    prediction names. One that holds threads or connections has ``close()``.
+    """
 
     @property
     def id(self) -> str:

@@ -247,6 +247,15 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
+class Reasoning(StrEnum):
+    """How far the reasoner is with a prediction whose scores stand already."""
+
+    NONE = "none"  # no reasoner is asked beside the scores
+    PENDING = "pending"  # flag and explanation are those of the scores until it answers
+    ANSWERED = "answered"  # flag and explanation are its own (an abstention included)
+    FAILED = "failed"  # it gave no answer, `reason` says why; flag and explanation are those of the scores
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a reasoner answers. ``flag`` None with status OK means: abstained."""
@@ -263,7 +272,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A run's result for one query image. ``flag`` None means abstained or no suggestion."""
+    """A run's result for one query image. ``flag`` None means abstained or no suggestion.
+
+    ``class_probabilities`` are the reasoner's own (class id → probability), beside ``scores``; ``prompt`` is the
+    version of the prompt that it was asked with, empty where there was none.
+    """
 
     image: str
     status: Status
@@ -283,6 +296,10 @@ class Prediction:
     calibrated: Calibrated = Calibrated.NOT
     reason: str = ""
     ms: Mapping[str, float] = field(default_factory=dict)
+    reasoning: Reasoning = Reasoning.NONE
+    class_probabilities: Mapping[int, float] | None = None
+    dropped_citations: int = 0
+    prompt: str = ""
 
     @property
     def best(self) -> ClassScore | None:

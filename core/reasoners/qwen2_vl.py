@@ -15,10 +15,11 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from string import ascii_uppercase
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from core.errors import ModelUnavailable, RagVisionError, ReasoningFailed
 from core.ports import ReasonRequest
+from core.prompts import template_of
 from core.reasoners._local_model import LocalModel, Place, choose_place, find_model, free_memory
 from core.reasoning import (
     Prompt,
@@ -35,9 +36,6 @@ from core.reasoning import (
 )
 from core.settings import PipelineSettings
 from core.types import Answer, ClassRecord, Status
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger("ragvision.reasoning")
 
@@ -245,6 +243,8 @@ class _Row:
 class VisionLanguageReasoner:
     """See the module. Used by one thread at a time; others wait."""
 
+    slow = True
+
     def __init__(self, loaded: Loaded, settings: PipelineSettings) -> None:
         self._loaded, self._settings = loaded, settings
 
@@ -253,6 +253,11 @@ class VisionLanguageReasoner:
         """Name, model, its fingerprint, device and numbers."""
         source = self._loaded.source
         return f"{NAME} {source.short_name}-{source.fingerprint} · {self._loaded.place.shown}"
+
+    @property
+    def prompt_version(self) -> str:
+        """Named in provenance."""
+        return template_of(self._settings).version
 
     @property
     def memory(self) -> str:

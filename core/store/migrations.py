@@ -292,6 +292,57 @@ def m0003_scored_before_explained(db: Database) -> None:
     )
 
 
+def m0004_access_tokens(db: Database) -> None:
+    """Tokens of the HTTP API: only their hash is kept."""
+    _run(
+        db,
+        """
+        CREATE TABLE tokens (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            name TEXT NOT NULL,
+            hash TEXT NOT NULL UNIQUE CHECK (length(hash) = 64),  -- sha256 of the token
+            scope TEXT NOT NULL CHECK (scope IN ('read', 'label', 'admin')),
+            created_at TEXT NOT NULL,
+            expires_at TEXT,
+            last_used_at TEXT,
+            revoked_at TEXT
+        ) STRICT;
+        """,
+    )
+
+
+def m0005_prompt_versions(db: Database) -> None:
+    """Prompts as versioned templates; a version is never changed, since predictions name it."""
+    _run(
+        db,
+        """
+        CREATE TABLE prompts (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            version TEXT NOT NULL UNIQUE,  -- hash of the content
+            name TEXT NOT NULL,
+            number INTEGER NOT NULL CHECK (number > 0),
+            system TEXT NOT NULL,
+            "user" TEXT NOT NULL,
+            author TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            UNIQUE (name, number)
+        ) STRICT;
+        """,
+    )
+
+
+def m0006_shown_before_reasoned(db: Database) -> None:
+    """A prediction may be shown with its scores and evidence before its reasoner has answered."""
+    _run(
+        db,
+        """
+        ALTER TABLE predictions ADD COLUMN reasoning TEXT NOT NULL DEFAULT 'none';
+        CREATE INDEX predictions_reasoning ON predictions (run_id, reasoning, image)
+            WHERE superseded = 0 AND reasoning IN ('pending', 'failed');
+        """,
+    )
+
+
 def _run(db: Database, script: str) -> None:
     """Statement by statement: ``executescript`` would commit, and a migration must stay in its transaction."""
     statement = ""
@@ -302,7 +353,14 @@ def _run(db: Database, script: str) -> None:
             statement = ""
 
 
-STEPS = (m0001_tables, m0002_queue_state_and_tallies, m0003_scored_before_explained)
+STEPS = (
+    m0001_tables,
+    m0002_queue_state_and_tallies,
+    m0003_scored_before_explained,
+    m0004_access_tokens,
+    m0005_prompt_versions,
+    m0006_shown_before_reasoned,
+)
 NAME: Final = "ragvision.labels"  # of our set of migrations in the ledger
 TABLE: Final = "_sqlite_migrations"
 

@@ -46,6 +46,7 @@ def _save_one(db: sqlite3.Connection, run_id: int, prediction: Prediction, now: 
         "disagreement": _disagreement(prediction) + margin,
         "look_alike": f"{prediction.flag or 0:08d}:{there['phash']}",
         "complete": int(is_complete(prediction)),
+        "reasoning": prediction.reasoning.value,
     }
     body = to_json(prediction)
     old = there["id"]
