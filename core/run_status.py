@@ -14,7 +14,8 @@ class RunStatus:
     """What the worker is doing, for a progress line.
 
     ``state``: idle, no_images, no_support, loading, computing, done or failed. ``done`` of ``total``
-    query images have their prediction; ``stale`` still show one of an earlier support set.
+    query images have their prediction; ``stale`` still show one of an earlier support set. ``reasoned`` of them
+    have the answer of a slow reasoner, None where none is asked.
     """
 
     state: str
@@ -28,6 +29,9 @@ class RunStatus:
     stale: int = 0
     seconds_left: float | None = None
     device: str = ""
+    reasoned: int | None = None
+    images_per_second: float | None = None
+    seconds_per_answer: float | None = None
 
 
 def looking(status: RunStatus) -> RunStatus:

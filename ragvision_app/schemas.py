@@ -239,6 +239,11 @@ class SuggestionOut(BaseModel):
     encoder: str | None
     encoder_name: str | None
     reasoner: str | None
+    reasoning: Literal["none", "pending", "answered", "failed"] = Field(
+        description="How far a slow reasoner is; until it has answered, flag and explanation are those of the scores"
+    )
+    reasoner_probabilities: dict[int, float] | None = Field(description="The reasoner's own, by class")
+    prompt: str | None = Field(description="Version of the prompt that the reasoner was asked with")
     recipe: str | None
     support_version: str | None
     explanation: str
@@ -284,6 +289,7 @@ class RunStatusOut(BaseModel):
     support_version: str
     stale: int
     seconds_left: float | None
+    reasoned: int | None = Field(description="Images that a slow reasoner has answered on; null without one")
 
 
 class UndoableOut(BaseModel):
@@ -421,6 +427,9 @@ def suggestion_json(suggestion: Suggestion) -> dict[str, Any]:
         "encoder": None,
         "encoder_name": None,
         "reasoner": None,
+        "reasoning": "none",
+        "reasoner_probabilities": None,
+        "prompt": None,
         "recipe": None,
         "support_version": None,
         "explanation": "",
@@ -440,6 +449,9 @@ def suggestion_json(suggestion: Suggestion) -> dict[str, Any]:
         "encoder": p.encoder,
         "encoder_name": short_name(p.encoder),
         "reasoner": p.reasoner,
+        "reasoning": p.reasoning.value,
+        "reasoner_probabilities": p.class_probabilities,
+        "prompt": p.prompt or None,
         "recipe": p.recipe,
         "support_version": p.support_version,
         "explanation": p.explanation,

@@ -138,6 +138,7 @@ class FakeWorkbench:
             support_version="v1",
             stale=0,
             seconds_left=None,
+            reasoned=None,
         )
 
     def decide(self, decision: Decision) -> DecisionResult:
