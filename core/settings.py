@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -21,8 +22,31 @@ ORDERS = ("uncertainty", "disagreement", "random", "import", "look-alikes")
 LISTS = (*ORDERS, UNSURE)  # what an annotator may ask for: the queue in an order, or what it marked unsure
 
 
-def _setting(default: Any, help: str, low: float | None = None, high: float | None = None) -> Any:
-    return field(default=default, metadata={"help": help, "low": low, "high": high})
+# What a prompt may name in double braces; core.prompts says what each stands for.
+PLACEHOLDERS = ("classes", "class_count", "support_count", "image_name", "scores")
+LONGEST_PROMPT = 8_000  # characters
+_PLACEHOLDER = re.compile(r"\{\{\s*([^\W\d][\w .-]{0,60}?)\s*\}\}")
+
+
+def _setting(
+    default: Any, help: str, low: float | None = None, high: float | None = None, *, choices: tuple[str, ...] = ()
+) -> Any:
+    return field(default=default, metadata={"help": help, "low": low, "high": high, "choices": choices})
+
+
+def placeholders_in(text: str) -> list[str]:
+    """The names in double braces, known or not, each once. Single braces are the prompt's own (JSON)."""
+    return list(dict.fromkeys(_PLACEHOLDER.findall(text)))
+
+
+def check_prompt(text: str, what: str) -> None:
+    """Raises InvalidSettings for a placeholder that there is not, with those there are, and for too long a text."""
+    for name in placeholders_in(text):
+        if name not in PLACEHOLDERS:
+            known = ", ".join(f"{{{{{p}}}}}" for p in PLACEHOLDERS)
+            raise InvalidSettings(f"{what} names {{{{{name}}}}}, which stands for nothing. There are: {known}.")
+    if len(text) > LONGEST_PROMPT:
+        raise InvalidSettings(f"{what} has {len(text):,} characters; {LONGEST_PROMPT:,} are the most.")
 
 
 class _Checked:
@@ -39,15 +63,17 @@ class PipelineSettings(_Checked):
 
     encoder: str = _setting("efficientnet-lite0", "name of the encoder")
     encoder_model: str = _setting("", "hub id or folder of the encoder's model; empty: the encoder's own choice")
-    dense: str = _setting("tokens", f"patch features of CLIP: {', '.join(DENSE)}")
+    dense: str = _setting("tokens", f"patch features of CLIP: {', '.join(DENSE)}", choices=DENSE)
     patch_mode: str = _setting(
-        "pooled", f"how patches of another size than the model's are made: {', '.join(PATCH_MODES)}"
+        "pooled",
+        f"how patches of another size than the model's are made: {', '.join(PATCH_MODES)}",
+        choices=PATCH_MODES,
     )
     reasoner: str = _setting("evidence", "name of the reasoner")
     reasoner_model: str = _setting("", "model of the reasoner: hub id or folder; empty: its default")
     max_visual_tokens: int = _setting(1024, "most tokens that the pictures of one prompt may cost (a VLM's)", 16, 16384)
     swap_options: bool = _setting(True, "average the flag over both orders of the classes (a VLM's)")
-    recipe: str = _setting("ensemble", f"how class scores are made: {', '.join(RECIPES)}")
+    recipe: str = _setting("ensemble", f"how class scores are made: {', '.join(RECIPES)}", choices=RECIPES)
     k_retrieval: int = _setting(3, "support patches of a class retrieved for one query patch", 1, 64)
     max_patches_per_class: int = _setting(4, "evidence shown for one class, at most", 1, 16)
     input_resolution: int = _setting(224, "side to which a query image is resized, pixels", 32, 1024)
@@ -58,14 +84,16 @@ class PipelineSettings(_Checked):
     temperature: float = _setting(0.2, "sampling temperature of the explanation (a VLM's)", 0.0, 2.0)
     top_p: float = _setting(0.9, "nucleus of the explanation's sampling (a VLM's)", 0.01, 1.0)
     max_new_tokens: int = _setting(128, "longest explanation, tokens (a VLM's)", 1, 2048)
-    system_prompt: str = _setting("", "system prompt (a VLM's)")
-    user_prompt: str = _setting("", "user prompt (a VLM's)")
+    system_prompt: str = _setting("", "system prompt (a VLM's); empty: the built-in")
+    user_prompt: str = _setting("", "user prompt (a VLM's); empty: the built-in")
 
     def __post_init__(self) -> None:
         self._check_bounds()
         for name, known in (("recipe", RECIPES), ("dense", DENSE), ("patch_mode", PATCH_MODES)):
             if getattr(self, name) not in known:
                 raise InvalidSettings(f"{name} is “{getattr(self, name)}”; there are: {', '.join(known)}.")
+        for name in ("system_prompt", "user_prompt"):
+            check_prompt(getattr(self, name), name)
         for name in ("input_resolution", "support_res"):
             side = getattr(self, name)
             if side % self.support_patch_size:
@@ -84,7 +112,7 @@ class PipelineSettings(_Checked):
 class LabellingSettings(_Checked):
     """How the queue is dealt out."""
 
-    order: str = _setting("uncertainty", f"order of the queue: {', '.join(ORDERS)}")
+    order: str = _setting("uncertainty", f"order of the queue: {', '.join(ORDERS)}", choices=ORDERS)
     withhold_share: float = _setting(0.1, "share of items whose suggestion is withheld", 0.0, 1.0)
     lease_seconds: int = _setting(600, "how long an image is reserved for an annotator", 10, 86400)
     overlap: int = _setting(1, "annotators who label the same image", 1, 10)

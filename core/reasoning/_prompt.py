@@ -14,7 +14,7 @@ from PIL import Image
 from core.errors import RagVisionError
 from core.patches import position_words
 from core.ports import ReasonRequest
-from core.prompts import SYSTEM_PROMPT, USER_PROMPT
+from core.prompts import SYSTEM_PROMPT, USER_PROMPT, filled, values_for
 from core.reasoning._text import safe_name, safe_prompt
 from core.settings import PipelineSettings
 from core.types import Box, ClassRecord, Evidence
@@ -116,7 +116,14 @@ def build_prompt(
     """The constant part first (task, classes), so that a server can reuse it; then evidence, then the query."""
     options = letters(classes)
     names = {c.id: safe_name(c.name, special=special) for c in classes}
-    task = safe_prompt(settings.user_prompt, special) or USER_PROMPT
+    values = values_for(
+        classes,
+        request.scores,
+        support_count=len(request.support_names),
+        image_name=request.query.name,
+        safe=lambda name: safe_name(name, special=special),
+    )
+    task = safe_prompt(filled(settings.user_prompt, values), special) or USER_PROMPT
     listed = "\n".join(
         f"{letter}: “{names[c.id]}”"
         + (f" ({safe_name(c.description, _DESCRIPTION, special)})" if c.description.strip() else "")
@@ -135,7 +142,7 @@ def build_prompt(
     last = list(options)[-1]
     ask = JSON_FORM if form == "json" else f"Answer with one letter, A to {last}, and nothing else."
     parts += ["\n\nThe query image:\n", shown.query, f"\nWhich class does the query image belong to? {ask}"]
-    system = safe_prompt(settings.system_prompt, special) or SYSTEM_PROMPT
+    system = safe_prompt(filled(settings.system_prompt, values), special) or SYSTEM_PROMPT
     return Prompt(system, _joined(parts), tuple(classes), shown.numbers)
 
 

@@ -6,9 +6,10 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+from core.settings import LONGEST_PROMPT
 from core.text import printable
 
-_NAME, _PROMPT = 60, 8_000  # characters
+_NAME, _PROMPT = 60, 2 * LONGEST_PROMPT  # characters; a prompt grows when it is filled in
 _OPENING = re.compile(r"<(?![\s\d=])")
 _BRACKETS = str.maketrans(
     {"[": "(", "]": ")", "{": "(", "}": ")", "“": "'", "”": "'", '"': "'", "＜": "<", "＞": ">", "｜": "|"}

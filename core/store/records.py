@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.prompts import PromptTemplate
 from core.types import Kind, Label, Outcome, Prediction, Status
 
 
@@ -62,6 +63,29 @@ class RunRecord:
     started_at: str
     resumed_at: str
     finished_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PromptRecord:
+    """A saved prompt. ``version`` is the hash of its words, ``number`` counts the versions under its name."""
+
+    version: str
+    name: str
+    number: int
+    system: str
+    user: str
+    author: str
+    created_at: str
+
+    @property
+    def title(self) -> str:
+        """``vehicle clean/dirty v2``"""
+        return f"{self.name} v{self.number}"
+
+    @property
+    def template(self) -> PromptTemplate:
+        """The words."""
+        return PromptTemplate(self.system, self.user)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from core.prompts import PromptTemplate
 from core.settings import Settings
-from core.store import predictions, preferences, runs
+from core.store import predictions, preferences, prompts, runs
 from core.store.access import Access
-from core.store.records import FailedImage, RunRecord, StoredPrediction
+from core.store.records import FailedImage, PromptRecord, RunRecord, StoredPrediction
 from core.types import Prediction
 
 
@@ -34,6 +35,30 @@ class Suggestions(Access):
         """(id, blob, support version) of the encoder's newest basis."""
         with self._pool.read() as db:
             return preferences.basis(db, encoder)
+
+    # ------------------------------------------------------------------ prompts
+    def save_prompt(self, name: str, template: PromptTemplate, author: str) -> PromptRecord:
+        """The version of these words, saved under ``name`` unless they were saved before.
+
+        InvalidSettings for a placeholder that there is not; InvalidInput for the name.
+        """
+        with self._pool.write() as db:
+            return prompts.save(db, name, template, author, self._clock())
+
+    def prompts(self) -> list[PromptRecord]:
+        """Every saved version, the newest first."""
+        with self._pool.read() as db:
+            return prompts.every(db)
+
+    def prompt(self, version: str) -> PromptRecord:
+        """One version; NotFound."""
+        with self._pool.read() as db:
+            return prompts.get(db, version)
+
+    def prompt_titles(self) -> dict[str, str]:
+        """Version → what people call it (``vehicle clean/dirty v2``), the built-in one included."""
+        with self._pool.read() as db:
+            return prompts.titles(db)
 
     # ------------------------------------------------------------------ runs and predictions
     def start_run(
