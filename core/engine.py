@@ -158,10 +158,17 @@ class Engine:
         )
         return fitted, unusable
 
-    def predict(self, fitted: FittedSupport, records: Sequence[ImageRecord]) -> list[Prediction]:
+    def predict(
+        self,
+        fitted: FittedSupport,
+        records: Sequence[ImageRecord],
+        *,
+        on_text: Callable[[str], None] | None = None,
+    ) -> list[Prediction]:
         """Full predictions, evidence and contributions included, in the order of ``records``.
 
-        An unreadable image gives a Prediction with status UNREADABLE and the reason.
+        An unreadable image gives a Prediction with status UNREADABLE and the reason. ``on_text`` is called with
+        the explanation so far, by a reasoner that can stream it.
         """
         results: dict[str, Prediction] = {}
         by_key = {r.sha256: r for r in records}
@@ -176,9 +183,18 @@ class Engine:
                 QueryImage(key, r.name, r.width, r.height, load=partial(self._load, key))
                 for key, r in ((key, by_key[key]) for key in good)
             ]
-            for key, prediction in zip(good, self.pipeline.predict(fitted, queries, embeddings), strict=True):
+            predictions = self.pipeline.predict(fitted, queries, embeddings, on_text=on_text)
+            for key, prediction in zip(good, predictions, strict=True):
                 results[key] = prediction
         return [results[r.sha256] for r in records]
+
+    def predict_unstored(
+        self, fitted: FittedSupport, query: QueryImage, *, on_text: Callable[[str], None] | None = None
+    ) -> Prediction:
+        """The full prediction of an image that is in no project: encoded now, and nothing is kept."""
+        embeddings = self.query_encoder.embed_batch([query.load()], whole_map=True)
+        self.encoded += 1
+        return self.pipeline.predict(fitted, [query], embeddings, on_text=on_text)[0]
 
     def _with_positions(self, keys: Sequence[str]) -> tuple[list[str], Embeddings | None, list[Unusable]]:
         """Embeddings with ``whole_map``, from the caches where they hold it, else by encoding."""

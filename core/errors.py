@@ -19,7 +19,9 @@
     ├── NotReady                   a part is missing before this can work (no support, one class …)
     ├── UnknownAdapter             no encoder, reasoner, recipe or format of that name
     ├── ModelUnavailable           weights or a server that are not there
-    └── ReasoningFailed            the reasoner gave no usable answer
+    ├── ReasoningFailed            the reasoner gave no usable answer
+    ├── Busy                       as many wait already as may; it says when to try again
+    └── TookTooLong                no answer within the time that a caller is made to wait
 """
 
 from __future__ import annotations
@@ -101,3 +103,15 @@ class ModelUnavailable(RagVisionError):
 
 class ReasoningFailed(RagVisionError):
     """The reasoner gave no usable answer; never turned into a flag."""
+
+
+class Busy(RagVisionError):
+    """As many wait already as may. ``retry_after`` is in how many seconds to try again."""
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class TookTooLong(RagVisionError):
+    """No answer within the time that a caller is made to wait; the work may go on."""

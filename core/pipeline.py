@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,11 +153,19 @@ class Pipeline:
                 parts[recipe].append(combine(recipe, fitted.temperatures, matches, ridge))
         return {recipe: joined(found, len(fitted.classes)) for recipe, found in parts.items()}
 
-    def predict(self, fitted: FittedSupport, queries: Sequence[QueryImage], embeddings: Embeddings) -> list[Prediction]:
+    def predict(
+        self,
+        fitted: FittedSupport,
+        queries: Sequence[QueryImage],
+        embeddings: Embeddings,
+        *,
+        on_text: Callable[[str], None] | None = None,
+    ) -> list[Prediction]:
         """One Prediction a query, in order; ``embeddings[i]`` belongs to ``queries[i]``.
 
         With ``embeddings.whole_map`` the whole half is drawn on the heatmap; without it, it is one entry of
-        its own. Either way contributions add up to the difference of logits.
+        its own. Either way contributions add up to the difference of logits. ``on_text`` is called with the
+        explanation so far, by a reasoner that can stream it.
         """
         if len(queries) != len(embeddings):
             raise ValueError(f"{len(queries)} queries but {len(embeddings)} embeddings")
@@ -174,7 +182,7 @@ class Pipeline:
                 rows = _row(scores, row)
                 found.append(self._find(fitted, query, part[row : row + 1], one, rows, ms))
             clock = time.perf_counter()
-            answers = ask(self.reasoner, [f.request for f in found])
+            answers = ask(self.reasoner, [replace(f.request, on_text=on_text) for f in found])
             reason_ms = (time.perf_counter() - clock) * 1000 / len(found)
             predictions += [self._tell(fitted, f, a, reason_ms) for f, a in zip(found, answers, strict=True)]
         return predictions

@@ -26,6 +26,7 @@ from core.health import check_files
 from core.images import PREVIEW_SIZES, open_stored, preview_bytes, shown
 from core.imports import ImageSource, ImportReport, Refused, SupportReport, upload_source
 from core.imports.labels import LabelImport, import_labels
+from core.inference import InferenceService
 from core.labelling import Detail, Labelling, QueueItem
 from core.look_alikes import most_alike
 from core.memory_cache import MemoryCache
@@ -105,6 +106,12 @@ class Workbench:
             prepare=self._prepare_preview,
             code_version=CODE_VERSION,
         )
+        self.inference = InferenceService(
+            store,
+            settings=lambda: self._settings.pipeline,
+            compose=lambda settings: create_engine(settings, self._load, project=project),
+            limits=lambda: self._settings.images,
+        )
         self._labelling = Labelling(
             store,
             settings=lambda: self._settings.labelling,
@@ -120,8 +127,9 @@ class Workbench:
         return cls(project, Store.open(project.labels_db))
 
     def close(self) -> None:
-        """Stops the worker and closes the store."""
+        """Stops the worker and the inference, and closes the store."""
         self._worker.stop()
+        self.inference.close()
         self.store.close()
 
     def _load(self, image: str) -> Image.Image:

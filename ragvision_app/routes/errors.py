@@ -36,6 +36,8 @@ _STATUS: tuple[tuple[type[errors.RagVisionError], HTTPStatus], ...] = (
     (errors.NotReady, HTTPStatus.CONFLICT),
     (errors.ModelUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
     (errors.ReasoningFailed, HTTPStatus.BAD_GATEWAY),
+    (errors.Busy, HTTPStatus.TOO_MANY_REQUESTS),
+    (errors.TookTooLong, HTTPStatus.GATEWAY_TIMEOUT),
 )
 
 _HTTP_MESSAGES = {
@@ -73,7 +75,8 @@ def register_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(errors.RagVisionError)
     async def core_error(request: Request, error: errors.RagVisionError) -> Response:
-        return error_response(status_of(error), str(error), code=code_of(error))
+        headers = {"Retry-After": str(error.retry_after)} if isinstance(error, errors.Busy) else None
+        return error_response(status_of(error), str(error), code=code_of(error), headers=headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:

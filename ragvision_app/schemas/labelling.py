@@ -1,80 +1,38 @@
-"""HTTP bodies <-> core types.
-
-What comes in is checked by pydantic (unknown fields are refused: a misspelt optional field would lose
-provenance in silence). What goes out is made by the ``*_json`` functions, and the ``*Out`` models
-document it; a test holds the two together, so that no answer pays for a second validation.
-"""
+"""The hot loop: items out, decisions in."""
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from core.ports import short_name
-from core.settings import LISTS
-from core.types import ClassRecord, Decision, ImageRecord, Kind, Label, Prediction
+from core.types import Decision, ImageRecord, Kind, Prediction
+from ragvision_app.schemas.common import (
+    EXAMPLE_ID,
+    EXAMPLE_SHA,
+    AnnotatorName,
+    EventId,
+    Id,
+    In,
+    Moment,
+    Order,
+    Sha256,
+    image_url,
+)
+from ragvision_app.schemas.records import LabelOut, label_json
 
 if TYPE_CHECKING:
     from core.labelling import Detail, QueueItem, Suggestion
     from core.run_status import RunStatus
     from core.store import DecisionResult, Progress, UndoableEvent
 
-MAX_INT = 2**63 - 1  # SQLite's largest integer
-
-EXAMPLE_SHA = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
-EXAMPLE_ID = "0b9f6a52-6f0e-4f5e-9a63-5b7b0f0a4f11"
-
-
-# --------------------------------------------------------------------------- what comes in
-def _printable(value: str) -> str:
-    if not value.isprintable():
-        raise ValueError("must not hold control characters")
-    return value
-
-
-def _uuid(value: str) -> str:
-    uuid.UUID(value)  # raises ValueError; kept as it was sent, because it is the client's key
-    return value
-
-
-def _moment(value: str) -> str:
-    if datetime.fromisoformat(value).tzinfo is None:
-        raise ValueError("needs a time zone, as in 2026-11-24T12:00:00Z")
-    return value
-
-
-def _order(value: str) -> str:
-    if value not in LISTS:
-        raise ValueError(f"there is no such order; there are: {', '.join(LISTS)}")
-    return value
-
-
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$"), Field(examples=[EXAMPLE_SHA])]
-AnnotatorName = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=100, strip_whitespace=True),
-    AfterValidator(_printable),
-    Field(examples=["ada"]),
-]
-EventId = Annotated[str, StringConstraints(max_length=36), AfterValidator(_uuid), Field(examples=[EXAMPLE_ID])]
-Moment = Annotated[
-    str, StringConstraints(max_length=40), AfterValidator(_moment), Field(examples=["2026-11-24T12:00:00Z"])
-]
-Order = Annotated[str, AfterValidator(_order), Field(examples=["uncertainty"])]
-Id = Annotated[int, Field(ge=0, le=MAX_INT)]
-
 DecisionKind = Literal["accept", "correct", "skip", "unsure", "undo", "note"]
 
 
-class _In(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class QueueRequest(_In):
+# --------------------------------------------------------------------------- what comes in
+class QueueRequest(In):
     """Asks for the next items of the queue; ``have`` are those that the client holds already."""
 
     annotator: AnnotatorName
@@ -83,14 +41,14 @@ class QueueRequest(_In):
     have: list[Sha256] = Field(default_factory=list, max_length=1000)
 
 
-class ReleaseRequest(_In):
+class ReleaseRequest(In):
     """Gives reserved images back: those named, or all that the annotator holds."""
 
     annotator: AnnotatorName
     images: list[Sha256] | None = Field(None, max_length=1000)
 
 
-class LookAlikesRequest(_In):
+class LookAlikesRequest(In):
     """Asks for undecided images most alike to ``image`` with the same suggestion."""
 
     annotator: AnnotatorName
@@ -99,7 +57,7 @@ class LookAlikesRequest(_In):
     have: list[Sha256] = Field(default_factory=list, max_length=1000)
 
 
-class DecisionRequest(_In):
+class DecisionRequest(In):
     """One human event. ``id`` makes it idempotent: sent twice, it is stored once."""
 
     model_config = ConfigDict(
@@ -153,40 +111,6 @@ class DecisionRequest(_In):
 
 
 # --------------------------------------------------------------------------- what goes out, documented
-class ErrorBody(BaseModel):
-    code: str = Field(examples=["not_found"])
-    message: str = Field(examples=["There is no image 9f86d081…."])
-
-
-class ErrorOut(BaseModel):
-    """The one shape of every failure."""
-
-    error: ErrorBody
-
-
-class HealthOut(BaseModel):
-    status: Literal["ok"]
-
-
-class ReadinessOut(BaseModel):
-    status: Literal["ready"]
-    project: str
-    worker: str
-
-
-class ClassOut(BaseModel):
-    id: int
-    name: str
-    key: str | None
-    colour: str
-    description: str
-    position: int
-
-
-class ClassesOut(BaseModel):
-    classes: list[ClassOut]
-
-
 class LeaseOut(BaseModel):
     token: int
     expires_at: str
@@ -318,21 +242,6 @@ class ItemsOut(BaseModel):
     items: list[ItemOut]
 
 
-class LabelOut(BaseModel):
-    image: str
-    annotator: str
-    state: str
-    class_id: int | None
-    event_id: str
-    decided_at: str
-    note: str | None
-    conflict: bool
-
-
-class LabelsOut(BaseModel):
-    labels: list[LabelOut]
-
-
 class DecisionOut(BaseModel):
     """What became of a decision; ``message`` is there where a person should read something."""
 
@@ -364,34 +273,8 @@ class DetailOut(BaseModel):
     by_support: list[ShareOut]
 
 
-class RunsOut(BaseModel):
-    runs: list[dict[str, Any]]
-
-
 # --------------------------------------------------------------------------- core -> JSON
-def image_url(sha256: str, size: str = "preview") -> str:
-    """Where the API serves a re-encoded image; the address of a content never changes."""
-    return f"/api/images/{sha256}/{size}"
-
-
-def class_json(record: ClassRecord) -> dict[str, Any]:
-    """As :class:`ClassOut`."""
-    return {
-        "id": record.id,
-        "name": record.name,
-        "key": record.key,
-        "colour": record.colour,
-        "description": record.description,
-        "position": record.position,
-    }
-
-
-def label_json(label: Label) -> dict[str, Any]:
-    """As :class:`LabelOut`."""
-    return {name: getattr(label, name) for name in LabelOut.model_fields}
-
-
-def _evidence_json(prediction: Prediction, support: Mapping[str, ImageRecord]) -> list[dict[str, Any]]:
+def evidence_json(prediction: Prediction, support: Mapping[str, ImageRecord]) -> list[dict[str, Any]]:
     return [
         {
             "number": e.number,
@@ -458,7 +341,7 @@ def suggestion_json(suggestion: Suggestion) -> dict[str, Any]:
         "cited": p.cited_evidence,
         "scores": [{name: getattr(s, name) for name in ScoreOut.model_fields} for s in p.scores],
         "heatmap": parts and {"grid": parts.grid, "values": parts.values, "scale": suggestion.scale},
-        "evidence": _evidence_json(p, {record.sha256: record for record in suggestion.support}),
+        "evidence": evidence_json(p, {record.sha256: record for record in suggestion.support}),
     }
     return answer
 
