@@ -6,230 +6,46 @@ one of the classes; the explanation is then generated for that flag. Only the ex
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import inspect
 import logging
-import os
-import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from string import ascii_uppercase
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from core.errors import ModelUnavailable, RagVisionError, ReasoningFailed
+from core.errors import ModelUnavailable, ReasoningFailed
 from core.ports import ReasonRequest
 from core.prompts import template_of
-from core.reasoners._local_model import LocalModel, Place, choose_place, find_model, free_memory
-from core.reasoning import (
-    Prompt,
-    Shown,
-    averaged,
-    build_prompt,
-    explained,
-    explanation_question,
-    failed,
-    gather,
-    letters,
-    offered_classes,
-    storable,
-)
+from core.reasoners._loading import Loaded, load, memory_sentence, release
+from core.reasoners._local_model import find_model
+from core.reasoners._question import Question, question_of
+from core.reasoners._streaming import Telling
+from core.reasoning import Prompt, letters
 from core.settings import PipelineSettings
-from core.types import Answer, ClassRecord, Status
+from core.types import Answer
+
+__all__ = ["DEFAULT_MODEL", "NAME", "VisionLanguageReasoner", "create", "memory_note", "release"]
 
 log = logging.getLogger("ragvision.reasoning")
 
 NAME = "qwen2-vl"
 DEFAULT_MODEL = "Qwen/Qwen2-VL-2B-Instruct"
 _BATCH = 4  # prompts a forward pass: each holds up to max_visual_tokens of pictures
-_TIE = 1e-9  # two classes closer than this were not told apart
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 def create(settings: PipelineSettings) -> VisionLanguageReasoner:
     """The adapter with its model loaded. Raises ModelUnavailable: not there, not usable, or too large."""
-    model = find_model(settings.reasoner_model or DEFAULT_MODEL)
-    return VisionLanguageReasoner(_load(model), settings)
+    return VisionLanguageReasoner(load(find_model(settings.reasoner_model or DEFAULT_MODEL)), settings)
 
 
 def memory_note(settings: PipelineSettings) -> str:
     """What the model takes and what there is, before it is loaded; why not where it is not to be had."""
     try:
-        source = find_model(settings.reasoner_model or DEFAULT_MODEL)
-        with _lock:
-            held = _held.get(_key(source))
-            if held is None:
-                _let_go()
-        return held.place.sentence if held is not None else choose_place(source, _candidates()).sentence
+        return memory_sentence(find_model(settings.reasoner_model or DEFAULT_MODEL))
     except ModelUnavailable as error:
         return str(error)
-
-
-def release() -> None:
-    """Lets go of the model that is held, so that its memory is free for another."""
-    with _lock:
-        _let_go()
-
-
-def _let_go() -> None:
-    if not _held:
-        return
-    import torch
-
-    _held.clear()
-    gc.collect()  # a model refers to itself
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
-# --------------------------------------------------------------------------- loading
-@dataclass(frozen=True, slots=True, eq=False)
-class Loaded:
-    """A model ready to be asked. ``letter_ids[i]`` is the token of the i-th option letter."""
-
-    source: LocalModel
-    place: Place
-    model: Any
-    processor: Any
-    cell: int | None  # side of the pixels behind one visual token; None: the processor resizes by its own rules
-    image_token_id: int
-    letter_ids: tuple[int, ...]
-    longest: int
-    special: frozenset[str]
-    system_role: bool
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-
-_held: dict[tuple[str, str], Loaded] = {}  # at most one: a model is loaded once, whatever else the settings say
-_lock = threading.Lock()
-
-
-def _load(source: LocalModel) -> Loaded:
-    key = _key(source)
-    with _lock:
-        if key not in _held:
-            _let_go()
-            place = choose_place(source, _candidates())
-            log.info("%s", place.sentence)
-            _held[key] = _read(source, place)
-        return _held[key]
-
-
-def _key(source: LocalModel) -> tuple[str, str]:
-    return str(source.folder), source.fingerprint
-
-
-def _candidates() -> list[tuple[str, str, int | None]]:
-    """Where a model could run, best first. fp16 on a CPU is slow, bfloat16 the way to halve its memory."""
-    import torch
-
-    free = free_memory()
-    on_cpu: list[tuple[str, str, int | None]] = [("cpu", "float32", free), ("cpu", "bfloat16", free)]
-    if not torch.cuda.is_available():
-        return on_cpu
-    dtype = "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
-    return [("cuda:0", dtype, torch.cuda.mem_get_info(0)[0]), *on_cpu]
-
-
-def _read(source: LocalModel, place: Place) -> Loaded:
-    """Weights from safetensors alone, no code of the model's own, nothing from the network."""
-    import torch
-    from transformers import AutoConfig, AutoModelForImageTextToText
-    from transformers.utils import logging as transformers_logging
-
-    from core.reasoners._image_processor import QWEN, load_processor
-
-    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    quiet: Any = transformers_logging.disable_progress_bar
-    quiet()  # the worker says what it does; a command's output is its own
-    if place.device == "cpu":  # one core is left to the pages and the API
-        torch.set_num_threads(min(torch.get_num_threads(), max(1, (os.cpu_count() or 2) - 1)))
-    try:
-        config = AutoConfig.from_pretrained(source.folder, **options)
-        kind = str(config.model_type)
-        processor = load_processor(source.folder, kind)
-        read: Any = AutoModelForImageTextToText.from_pretrained
-        model, report = read(
-            source.folder, dtype=getattr(torch, place.dtype), use_safetensors=True, output_loading_info=True, **options
-        )
-    except RagVisionError:
-        raise
-    except (OSError, ValueError, ImportError, KeyError, AttributeError, TypeError, RuntimeError) as error:
-        raise ModelUnavailable(
-            f"The model in {source.folder} cannot be loaded: {storable(str(error)).strip().partition(chr(10))[0][:300]}"
-        ) from error
-    if report["missing_keys"] or report["mismatched_keys"]:
-        raise ModelUnavailable(
-            f"The weights in {source.folder} are not those of its configuration: "
-            f"{len(report['missing_keys'])} tensors are missing. Get the model again."
-        )
-    tokenizer = processor.tokenizer
-    image_token = getattr(processor, "image_token_id", None) or getattr(config, "image_token_id", None)
-    if image_token is None:
-        raise ModelUnavailable(f"{source.short_name} has no token for a picture, so pictures cannot be counted.")
-    text_config = config.get_text_config()
-    pixels = processor.image_processor
-    return Loaded(
-        source=source,
-        place=place,
-        model=model.to(place.device).eval(),
-        processor=processor,
-        cell=pixels.patch_size * pixels.merge_size if kind in QWEN else None,
-        image_token_id=int(image_token),
-        letter_ids=_letter_ids(tokenizer, source.short_name),
-        longest=int(getattr(text_config, "max_position_embeddings", 0) or 32_768),
-        special=frozenset(str(t) for t in tokenizer.all_special_tokens),
-        system_role=_takes_a_system_role(processor, source.short_name),
-    )
-
-
-def _takes_a_system_role(processor: Any, name: str) -> bool:
-    """Whether the chat template has a place for a system prompt; ModelUnavailable where it takes no pictures."""
-    from jinja2 import TemplateError
-
-    user = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Which?"}]}
-    system = {"role": "system", "content": [{"type": "text", "text": "A mark 4711."}]}
-    for messages in ([system, user], [user]):
-        try:
-            text = str(processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
-        except (TemplateError, ValueError, TypeError) as error:
-            log.info("the chat template of %s refused %d messages: %s", name, len(messages), error)
-            continue
-        if len(messages) == 1 or "4711" in text:
-            return len(messages) == 2
-    raise ModelUnavailable(f"{name} has no chat template for pictures, so it cannot be asked.")
-
-
-def _letter_ids(tokenizer: Any, name: str) -> tuple[int, ...]:
-    """The single tokens of A, B, C …, as far as there are."""
-    ids: list[int] = []
-    for letter in ascii_uppercase:
-        tokens = tokenizer.encode(letter, add_special_tokens=False)
-        if len(tokens) != 1 or tokens[0] in ids or tokens[0] == tokenizer.unk_token_id:
-            break
-        ids.append(int(tokens[0]))
-    if len(ids) < 2:
-        raise ModelUnavailable(f"{name} has no single tokens for option letters, so it cannot be asked for a class.")
-    return tuple(ids)
-
-
-# --------------------------------------------------------------------------- asking
-@dataclass(slots=True)
-class _Question:
-    """One request on its way: what is shown, the prompt of each order of the classes, and what was answered."""
-
-    request: ReasonRequest
-    shown: Shown
-    prompts: list[Prompt]
-    not_offered: int
-    probabilities: list[dict[int, float]] = field(default_factory=list)
-    shares: list[float] = field(default_factory=list)  # how much of all probability fell on the letters
-    flag: ClassRecord | None = None
-    mean: dict[int, float] = field(default_factory=dict)
-    explanation: str = ""
-    no_explanation: str = ""
-    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,47 +88,39 @@ class VisionLanguageReasoner:
         """Answers in order; the flags are those of asking one by one."""
         with self._loaded.lock:
             asked = [self._prepared(request) for request in requests]
-            questions = [q for q in asked if isinstance(q, _Question)]
+            questions = [q for q in asked if isinstance(q, Question) and not q.failure]
             rows = [(q, _Row(self._conversation(p), p)) for q in questions for p in q.prompts]
             for (question, row), found in zip(rows, self._in_batches(rows, self._letters_of), strict=True):
                 if isinstance(found, ReasoningFailed):
                     question.failure = str(found)
                 else:
-                    ids = (c.id for c in row.prompt.classes)
-                    question.probabilities.append(dict(zip(ids, found[0], strict=True)))
-                    question.shares.append(found[1])
+                    question.found(row.prompt, *found)
             standing = [q for q in questions if not q.failure]
             for question in standing:
-                self._decide(question)
+                question.decide()
             self._explain([q for q in standing if q.flag is not None])
-        return [q if isinstance(q, Answer) else self._answer(q) for q in asked]
+        return [q if isinstance(q, Answer) else q.answer() for q in asked]
 
     # ------------------------------------------------------------------ the prompt
-    def _prepared(self, request: ReasonRequest) -> _Question | Answer:
-        classes = offered_classes(request, len(self._loaded.letter_ids))
-        if not classes:
-            return Answer(None, "", status=Status.NO_SUGGESTION, reason="There are no scores to explain.")
-        try:
-            shown = gather(request, max_visual_tokens=self._settings.max_visual_tokens, cell=self._loaded.cell or 28)
-            orders = [classes, classes[::-1]] if self._settings.swap_options and len(classes) > 1 else [classes]
-            prompts = [
-                build_prompt(request, self._settings, shown, order, special=self._loaded.special) for order in orders
-            ]
-            question = _Question(request, shown, prompts, len(request.scores) - len(classes))
-            self._check_length(question)
-        except (RagVisionError, OSError) as error:
-            return failed(str(error))
+    def _prepared(self, request: ReasonRequest) -> Question | Answer:
+        loaded = self._loaded
+        question = question_of(
+            request, self._settings, most=len(loaded.letter_ids), cell=loaded.cell or 28, special=loaded.special
+        )
+        if isinstance(question, Question):
+            question.failure = self._too_long(question)
         return question
 
-    def _check_length(self, question: _Question) -> None:
+    def _too_long(self, question: Question) -> str:
         text = self._conversation(question.prompts[0])
         tokens = len(self._loaded.processor.tokenizer(text).input_ids) + question.shown.visual_tokens
         most = self._loaded.longest - self._settings.max_new_tokens
-        if tokens > most:
-            raise ReasoningFailed(
-                f"The prompt has about {tokens:,} tokens, and the model takes {most:,} beside the explanation. Lower "
-                "max_visual_tokens, max_patches_per_class or max_new_tokens, or shorten the prompts."
-            )
+        if tokens <= most:
+            return ""
+        return (
+            f"The prompt has about {tokens:,} tokens, and the model takes {most:,} beside the explanation. Lower "
+            "max_visual_tokens, max_patches_per_class or max_new_tokens, or shorten the prompts."
+        )
 
     def _conversation(self, prompt: Prompt, *turns: tuple[str, str]) -> str:
         """The chat template filled in; ``turns`` are what was said after the prompt."""
@@ -362,7 +170,7 @@ class VisionLanguageReasoner:
             )
 
     # ------------------------------------------------------------------ the flag
-    def _letters_of(self, rows: Sequence[tuple[_Question, _Row]]) -> list[tuple[list[float], float]]:
+    def _letters_of(self, rows: Sequence[tuple[Question, _Row]]) -> list[tuple[list[float], float]]:
         """Of each row the probabilities of its option letters, and their share of all probability."""
         import torch
 
@@ -380,14 +188,8 @@ class VisionLanguageReasoner:
             found.append((torch.softmax(of_row[ids].double(), 0).tolist(), float(share)))
         return found
 
-    def _decide(self, question: _Question) -> None:
-        question.mean = averaged(question.probabilities)
-        ranked = sorted(question.prompts[0].classes, key=lambda c: -question.mean[c.id])
-        tied = len(ranked) > 1 and question.mean[ranked[0].id] - question.mean[ranked[1].id] < _TIE
-        question.flag = None if tied else ranked[0]
-
     # ------------------------------------------------------------------ the explanation
-    def _explain(self, questions: Sequence[_Question]) -> None:
+    def _explain(self, questions: Sequence[Question]) -> None:
         """Words for flags that stand already: without them the flag stays, and says that there are none."""
         for question, text in zip(questions, self._in_batches(questions, self._explanations_of), strict=True):
             if isinstance(text, ReasoningFailed):
@@ -395,19 +197,17 @@ class VisionLanguageReasoner:
             else:
                 question.explanation = text
 
-    def _explanations_of(self, questions: Sequence[_Question]) -> list[str]:
+    def _explanations_of(self, questions: Sequence[Question]) -> list[str]:
         import torch
         from transformers import GenerationConfig
 
         loaded, settings = self._loaded, self._settings
         rows = []
         for question in questions:
-            assert question.flag is not None
             prompt = question.prompts[0]
-            letter = next(sign for sign, c in letters(prompt.classes).items() if c.id == question.flag.id)
-            ask = explanation_question(question.flag, prompt.numbers, loaded.special)
-            rows.append(_Row(self._conversation(prompt, ("assistant", letter), ("user", ask)), prompt))
+            rows.append(_Row(self._conversation(prompt, *question.turns(loaded.special)), prompt))
         inputs = self._inputs(rows)
+        asked = inputs["input_ids"].shape[1]
         published, tokenizer = loaded.model.generation_config, loaded.processor.tokenizer
         padding = published.pad_token_id if published.pad_token_id is not None else tokenizer.pad_token_id
         sampled: dict[str, Any] = {"do_sample": settings.temperature > 0}
@@ -427,10 +227,31 @@ class VisionLanguageReasoner:
         devices = [torch.device(loaded.place.device)] if loaded.place.device != "cpu" else []
         with torch.random.fork_rng(devices), torch.inference_mode():
             torch.manual_seed(seed)
-            output = loaded.model.generate(**inputs, generation_config=config)
-        new = output[:, inputs["input_ids"].shape[1] :]  # never what was asked, only what was answered
+            output = loaded.model.generate(**inputs, generation_config=config, **self._listening(questions, asked))
+        new = output[:, asked:]  # never what was asked, only what was answered
         words: list[str] = tokenizer.batch_decode(new, skip_special_tokens=True)
         return words
+
+    def _listening(self, questions: Sequence[Question], asked: int) -> dict[str, Any]:
+        """What makes ``generate`` tell those who listen, row by row; ``asked`` tokens are the prompt's."""
+        told = [Telling(q.request.on_text, q.shown.numbers) for q in questions]
+        if not any(one.wanted for one in told):
+            return {}
+        import torch
+        from transformers import StoppingCriteria, StoppingCriteriaList
+
+        tokenizer = self._loaded.processor.tokenizer
+
+        class Listening(StoppingCriteria):
+            """Called after every token; never stops anything."""
+
+            def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
+                for one, row in zip(told, input_ids, strict=True):
+                    if one.due:
+                        one(tokenizer.decode(row[asked:], skip_special_tokens=True))
+                return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
+
+        return {"stopping_criteria": StoppingCriteriaList([Listening()])}
 
     # ------------------------------------------------------------------ both
     def _in_batches(self, items: Sequence[T], work: Callable[[Sequence[T]], Sequence[R]]) -> list[R | ReasoningFailed]:
@@ -460,36 +281,3 @@ class VisionLanguageReasoner:
             torch.cuda.empty_cache()
         half = len(items) // 2
         return self._halved(items[:half], work) + self._halved(items[half:], work)
-
-    def _answer(self, question: _Question) -> Answer:
-        if question.failure:
-            return failed(question.failure, question.prompts[0].as_text())
-        text, cited, dropped = explained(storable(question.explanation), question.shown.numbers)
-        if question.flag is None:
-            text = "The model does not tell the classes apart."
-        elif not text:
-            text = question.no_explanation or "The model gave no explanation."
-        if question.not_offered:
-            offered = len(question.prompts[0].classes)
-            text += (
-                f" (Offered were the {offered} classes with the highest scores, of {offered + question.not_offered}.)"
-            )
-        return Answer(
-            flag=None if question.flag is None else question.flag.id,
-            explanation=text,
-            cited_evidence=cited,
-            dropped_citations=dropped,
-            transcript=self._transcript(question),
-            class_probabilities=question.mean,
-        )
-
-    def _transcript(self, question: _Question) -> str:
-        """The exchange: the prompt, what each order gave, and what the model wrote."""
-        lines = [question.prompts[0].as_text(), ""]
-        for prompt, probabilities, share in zip(question.prompts, question.probabilities, question.shares, strict=True):
-            told = ", ".join(f"{sign} {probabilities[c.id]:.4f}" for sign, c in letters(prompt.classes).items())
-            lines.append(f"Option letters: {told} ({share:.1%} of all probability)")
-        if question.shown.left_out:
-            lines.append(f"Left out for want of visual tokens: {question.shown.left_out} pieces of evidence")
-        lines += ["", question.explanation]
-        return storable("\n".join(lines))[:20_000]

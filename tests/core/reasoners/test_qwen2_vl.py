@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import weakref
@@ -16,7 +17,7 @@ from tiny_qwen2_vl import SPECIAL
 
 from core.errors import DamagedImage, ModelUnavailable
 from core.ports import ReasonRequest
-from core.reasoners import create_reasoner, memory_note, qwen2_vl
+from core.reasoners import _loading, _streaming, create_reasoner, memory_note
 from core.reasoners._image_processor import ImageOnlyQwenProcessor
 from core.reasoners.qwen2_vl import VisionLanguageReasoner
 from core.reasoning import build_prompt, gather, offered_classes
@@ -359,7 +360,33 @@ def test_where_auto_processor_drops_the_pictures_the_model_is_refused(
 def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(qwen2_vl, "free_memory", lambda: 1_000_000)
-    monkeypatch.setattr(qwen2_vl, "_read", lambda *a: pytest.fail("it was loaded"))
+    monkeypatch.setattr(_loading, "free_memory", lambda: 1_000_000)
+    monkeypatch.setattr(_loading, "_read", lambda *a: pytest.fail("it was loaded"))
     with pytest.raises(ModelUnavailable, match=r"does not fit .* 0\.7 GB in float32 \(cpu: 0\.0 GB free\)"):
         reasoner_of(folder)
+
+
+# --------------------------------------------------------------------------- while it is written
+def test_the_explanation_is_told_while_it_is_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_streaming, "_LEAST", 0.0)
+    reasoner = reasoner_of(folder, max_new_tokens=12, temperature=0.0)
+    expected = reasoner.reason_batch(REQUESTS[:3])
+    told: list[list[str]] = [[], [], []]
+    listening = [replace(r, on_text=told[i].append) for i, r in enumerate(REQUESTS[:3])]
+    assert reasoner.reason_batch(listening) == expected
+    for so_far, answer in zip(told, expected, strict=True):
+        assert len(so_far) >= 2 and all(a != b for a, b in itertools.pairwise(so_far))
+        assert len(answer.explanation) >= len(so_far[-1]) > len(so_far[0])
+
+
+def test_a_listener_that_raises_does_not_break_the_answer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_streaming, "_LEAST", 0.0)
+    calls = []
+
+    def broken(text: str) -> None:
+        calls.append(text)
+        raise RuntimeError("the page is gone")
+
+    reasoner = reasoner_of(folder)
+    assert reasoner.reason(replace(REQUESTS[0], on_text=broken)) == reasoner.reason(REQUESTS[0])
+    assert len(calls) == 1
