@@ -8,28 +8,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 from PIL import Image
 
 from core.ports import ReasonRequest
+from core.prompt_format import Form, PromptFormat
 from core.reasoning import Prompt, Shown, build_prompt, explanation_question, gather, offered_classes
 from core.settings import PipelineSettings
 from core.store import Store
 from core.types import ClassScore, QueryImage
 
-Form = Literal["letter", "json"]
-_CELL = 28  # pixels of one visual token's side, with Qwen2-VL and where nothing else is known
 _BYTES_A_TOKEN = 4.2  # of English text, about, with the vocabularies of today
 
 
 @dataclass(frozen=True, slots=True)
 class TokenCount:
-    """What a prompt costs. ``counted_by`` names the tokenizer; empty where ``text`` is an estimate."""
+    """What a prompt costs. ``counted_by`` names the tokenizer; empty where ``text`` is an estimate, ``note`` says why.
+
+    ``visual_exact`` is False where a server decides what a picture costs.
+    """
 
     text: int
     visual: int
     counted_by: str = ""
+    note: str = ""
+    visual_exact: bool = True
 
     @property
     def total(self) -> int:
@@ -56,40 +59,37 @@ class PromptPreview:
 def preview_prompt(
     request: ReasonRequest,
     settings: PipelineSettings,
+    reading: PromptFormat,
     *,
     form: Form = "letter",
-    count_text: Callable[[str], int] | None = None,
-    counted_by: str = "",
     why_bare: str = "",
 ) -> PromptPreview | None:
-    """The prompt of this request under these settings; None where there is no class to offer.
+    """The prompt of this request under these settings, as ``reading`` has it; None where no class is on offer.
 
-    ``count_text`` counts the tokens of a text as the model does; without one they are estimated. Raises
-    ImageError where the query cannot be read.
+    Raises ImageError where the query cannot be read.
     """
     classes = offered_classes(request)
     if not classes:
         return None
-    shown = gather(request, max_visual_tokens=settings.max_visual_tokens, cell=_CELL)
-    prompt = build_prompt(request, settings, shown, classes, form=form)
-    follow_up = explanation_question(classes[0], prompt.numbers) if form == "letter" else ""
-    tokens = _tokens(prompt, shown, count_text, counted_by)
+    shown = gather(request, max_visual_tokens=settings.max_visual_tokens, cell=reading.cell)
+    prompt = build_prompt(request, settings, shown, classes, form=form, special=reading.special)
+    follow_up = explanation_question(classes[0], prompt.numbers, reading.special) if form == "letter" else ""
     return PromptPreview(
-        prompt,
-        form,
-        follow_up,
-        tokens,
-        shown.left_out,
-        len(request.scores) - len(classes),
-        "" if shown.evidence else why_bare,
+        prompt=prompt,
+        form=form,
+        follow_up=follow_up,
+        tokens=_tokens(prompt, shown, reading),
+        left_out=shown.left_out,
+        not_offered=len(request.scores) - len(classes),
+        why_bare="" if shown.evidence else why_bare,
     )
 
 
-def _tokens(prompt: Prompt, shown: Shown, count_text: Callable[[str], int] | None, counted_by: str) -> TokenCount:
-    texts = [prompt.system, *(part for part in prompt.parts if isinstance(part, str))]
-    if count_text is not None:
-        return TokenCount(sum(count_text(text) for text in texts), shown.visual_tokens, counted_by)
-    return TokenCount(estimated_tokens("".join(texts)), shown.visual_tokens)
+def _tokens(prompt: Prompt, shown: Shown, reading: PromptFormat) -> TokenCount:
+    if reading.count is not None:
+        return TokenCount(reading.count(prompt), shown.visual_tokens, reading.counted_by, "", reading.visual_exact)
+    text = "".join([prompt.system, *(part for part in prompt.parts if isinstance(part, str))])
+    return TokenCount(estimated_tokens(text), shown.visual_tokens, "", reading.note, reading.visual_exact)
 
 
 def estimated_tokens(text: str) -> int:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Collection
 from dataclasses import replace
 from typing import cast
 
 from core.errors import ModelUnavailable
 from core.ports import Reasoner, ReasonRequest, adapter_names, load_adapter
+from core.prompt_format import PromptFormat
 from core.settings import PipelineSettings
 from core.types import Answer
 
@@ -43,6 +45,17 @@ def memory_note(name: str, settings: PipelineSettings) -> str:
     """What the reasoner's model takes and what there is, said before it is loaded; empty without a model."""
     note = getattr(load_adapter(_HERE, name, "reasoner"), "memory_note", None)
     return "" if note is None else str(note(settings))
+
+
+def prompt_format(name: str, settings: PipelineSettings) -> PromptFormat:
+    """How the reasoner reads prompts, told without loading its model; without forms it reads none."""
+    tell = getattr(load_adapter(_HERE, name, "reasoner"), "prompt_format", None)
+    return PromptFormat() if tell is None else cast(PromptFormat, tell(settings))
+
+
+def settings_of(name: str, optional: Collection[str]) -> frozenset[str]:
+    """Those of the ``optional`` settings that the reasoner looks at; all, where it does not say."""
+    return frozenset(getattr(load_adapter(_HERE, name, "reasoner"), "SETTINGS", optional)) & frozenset(optional)
 
 
 class StandIn:

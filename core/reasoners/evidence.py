@@ -12,6 +12,7 @@ from core.ports import ReasonRequest
 from core.settings import PipelineSettings
 from core.types import Answer, Calibrated, ClassScore, Evidence, Status
 
+SETTINGS: tuple[str, ...] = ()  # it looks at no setting of a model
 _CLOSE = 0.1  # margin below which a person should not lean on the suggestion
 _NAMED = 2  # matches named for the flag; more makes a sentence that nobody reads
 _WEAK = 0.3  # cosine in the whitened space below which two patches are hardly alike

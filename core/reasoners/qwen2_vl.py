@@ -15,16 +15,18 @@ from typing import Any, TypeVar
 
 from core.errors import ModelUnavailable, ReasoningFailed
 from core.ports import ReasonRequest
+from core.prompt_format import PromptFormat
 from core.prompts import template_of
 from core.reasoners._loading import Loaded, load, memory_sentence, release
 from core.reasoners._local_model import find_model
 from core.reasoners._question import Question, question_of
 from core.reasoners._streaming import Telling
+from core.reasoners._token_count import format_of
 from core.reasoning import Prompt, letters
 from core.settings import PipelineSettings
 from core.types import Answer
 
-__all__ = ["DEFAULT_MODEL", "NAME", "VisionLanguageReasoner", "create", "memory_note", "release"]
+__all__ = ["DEFAULT_MODEL", "NAME", "VisionLanguageReasoner", "create", "memory_note", "prompt_format", "release"]
 
 log = logging.getLogger("ragvision.reasoning")
 
@@ -38,6 +40,11 @@ R = TypeVar("R")
 def create(settings: PipelineSettings) -> VisionLanguageReasoner:
     """The adapter with its model loaded. Raises ModelUnavailable: not there, not usable, or too large."""
     return VisionLanguageReasoner(load(find_model(settings.reasoner_model or DEFAULT_MODEL)), settings)
+
+
+def prompt_format(settings: PipelineSettings) -> PromptFormat:
+    """How prompts are read and what they cost; nothing is loaded but the tokenizer's file."""
+    return format_of(settings.reasoner_model or DEFAULT_MODEL)
 
 
 def memory_note(settings: PipelineSettings) -> str:
