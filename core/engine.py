@@ -22,6 +22,7 @@ from core.position_cache import PositionCache, concatenate, with_map
 from core.scoring import FittedSupport, Scores
 from core.scoring_basis import Basis
 from core.settings import PipelineSettings
+from core.stand_ins import Missing
 from core.types import Embeddings, Float32, ImageRecord, Prediction, QueryImage, Status, SupportSet
 
 BATCH = 8  # images a forward pass: larger batches are no faster on a CPU and hold more pixels
@@ -51,7 +52,8 @@ class Unusable:
 class Engine:
     """Encoders, caches and pipeline of one configuration. Used by one thread at a time.
 
-    ``load`` gives the upright RGB image of a key and raises an ImageError where it cannot.
+    ``load`` gives the upright RGB image of a key and raises an ImageError where it cannot. ``settings`` are those
+    that were asked for; where models are ``missing``, others compute, and ids name those that do.
     """
 
     def __init__(
@@ -65,8 +67,10 @@ class Engine:
         positions: PositionCache | None,
         pipeline: Pipeline,
         load: Callable[[str], Image.Image],
+        missing: Sequence[Missing] = (),
     ) -> None:
         self.settings = settings
+        self._missing = tuple(missing)
         self.query_encoder = query_encoder
         self._support_encoder = support_encoder
         self._query_cache = query_cache
@@ -76,6 +80,15 @@ class Engine:
         self._load = load
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="decode")
         self.encoded = 0  # images that went through an encoder, for progress and for tests
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A sentence for every model that is missing and stood in for."""
+        return tuple(m.note for m in self._missing)
+
+    def wanted_is_there(self) -> bool:
+        """Whether a model that is stood in for can be had by now, so that the engine should be made anew. Cheap."""
+        return any(m.is_there() for m in self._missing)
 
     @property
     def basis_key(self) -> str:

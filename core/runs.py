@@ -25,6 +25,7 @@ import numpy as np
 
 from core.engine import Engine
 from core.errors import NotReady, RagVisionError
+from core.ports import short_name
 from core.run_status import RunStatus, left_out, looking, what_is_missing
 from core.scoring import FittedSupport, Scores
 from core.settings import PipelineSettings
@@ -204,7 +205,7 @@ class RunWorker:
         self._looked = time.monotonic()
         support = self._store.support_set()
         known = (job.images, job.support.version, job.support.classes)
-        if (self._store.count_images(), support.version, support.classes) != known:
+        if (self._store.count_images(), support.version, support.classes) != known or job.engine.wanted_is_there():
             self._changed = True
 
     def _step(self) -> bool:
@@ -257,7 +258,7 @@ class RunWorker:
             return None
         settings = self._settings()
         support = self._store.support_set()
-        same = job is not None and job.engine.settings == settings
+        same = job is not None and job.engine.settings == settings and not job.engine.wanted_is_there()
         if (
             job is not None
             and same
@@ -298,7 +299,7 @@ class RunWorker:
         return calibration_rung(labelled) > max(job.calibration_labels, job.calibration_tried)
 
     def _engine_for(self, settings: PipelineSettings) -> Engine:
-        if self._engine is None or self._engine.settings != settings:
+        if self._engine is None or self._engine.settings != settings or self._engine.wanted_is_there():
             if self._engine is not None:
                 self._engine.close()
                 self._engine = None
@@ -393,14 +394,13 @@ class RunWorker:
             sentence = f"Computing suggestions: {done:,} of {job.total:,} images."
         if self._left_out:
             sentence += f" {left_out(self._left_out)}"
-        note = getattr(job.engine.pipeline.reasoner, "note", "")  # of a stand-in: which model is missing
-        sentence = f"{sentence} {note}".rstrip()
+        sentence = " ".join([sentence, *job.engine.notes])  # what stands in for a model that is missing
         self._status = RunStatus(
             state,
             sentence,
             done=done,
             total=job.total,
-            encoder=job.engine.settings.encoder,
+            encoder=short_name(job.engine.query_encoder.id),
             reasoner=job.engine.pipeline.reasoner.id,
             recipe=job.engine.settings.recipe,
             support_version=job.support.version,

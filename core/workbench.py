@@ -9,7 +9,6 @@ import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -18,7 +17,7 @@ from PIL import Image
 from core import exports, imports
 from core.calibration import LeaveOneOut
 from core.embedding_cache import EmbeddingCache
-from core.encoders import create_encoder
+from core.encoders import create_encoders, create_encoders_or_stand_in
 from core.engine import Cache, Engine
 from core.errors import DamagedImage, ImageError, InvalidInput, NotFound
 from core.exports import ExportReport, label_rows
@@ -38,6 +37,7 @@ from core.reasoners import create_reasoner, create_reasoner_or_stand_in, memory_
 from core.run_status import RunStatus, what_is_missing
 from core.runs import RunWorker
 from core.settings import PipelineSettings, Settings
+from core.stand_ins import Missing
 from core.store import DecisionResult, Finding, Progress, Store, UndoableEvent, health
 from core.types import Decision, Origin, SupportImage
 from core.version import CODE_VERSION
@@ -55,15 +55,20 @@ def create_engine(
     """Encoders, caches and pipeline of one configuration; slow, since it loads a model.
 
     ``load`` gives the upright RGB image of a key. Without a project nothing is kept on disk. With ``stand_in``
-    a reasoner whose model is missing is stood in for by the default one. Raises UnknownAdapter,
+    an encoder or a reasoner whose model is missing is stood in for by the default one. Raises UnknownAdapter,
     InvalidSettings, ModelUnavailable.
     """
     # One core is left to the pages and the API: an annotator must not feel that a run is computing.
     threads = max(1, (os.cpu_count() or 2) - 1) if project is not None else None
-    encoder = partial(create_encoder, settings.encoder, settings, threads=threads)
-    query_encoder = encoder(settings.input_resolution)
-    same = settings.support_res == settings.input_resolution
-    support_encoder = query_encoder if same else encoder(settings.support_res)
+    missing: list[Missing] = []
+    if stand_in:
+        query_encoder, support_encoder, lacks = create_encoders_or_stand_in(settings, threads=threads)
+        reasoner = create_reasoner_or_stand_in(settings.reasoner, settings)
+        missing = [m for m in (lacks, getattr(reasoner, "missing", None)) if m is not None]
+    else:
+        query_encoder, support_encoder = create_encoders(settings, threads=threads)
+        reasoner = create_reasoner(settings.reasoner, settings)
+    same = support_encoder is query_encoder
     query_cache: Cache
     support_cache: Cache
     positions = None
@@ -74,7 +79,6 @@ def create_engine(
         query_cache = EmbeddingCache(folder, query_encoder)
         support_cache = query_cache if same else EmbeddingCache(folder, support_encoder)
         positions = PositionCache(project.cache_dir / "positions" / query_encoder.id)
-    make_reasoner = create_reasoner_or_stand_in if stand_in else create_reasoner
     return Engine(
         settings,
         query_encoder=query_encoder,
@@ -82,8 +86,9 @@ def create_engine(
         query_cache=query_cache,
         support_cache=support_cache,
         positions=positions,
-        pipeline=Pipeline(make_reasoner(settings.reasoner, settings), settings, load_support=load),
+        pipeline=Pipeline(reasoner, settings, load_support=load),
         load=load,
+        missing=missing,
     )
 
 

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
+from weakref import WeakValueDictionary
 
+from core.errors import ModelUnavailable
 from core.ports import Encoder, load_adapter
 from core.settings import PipelineSettings
+from core.stand_ins import Missing
+
+log = logging.getLogger("ragvision.encoders")
+
+DEFAULT = "efficientnet-lite0"
+_DEFAULT_PATCH = 32  # what it sees, and what every side must be a multiple of
+_LARGEST_SIDE = 1024
 
 
 def create_encoder(
@@ -18,11 +30,69 @@ def create_encoder(
     cache_dir: Path | None = None,
     threads: int | None = None,
 ) -> Encoder:
-    """The encoder called ``name`` for images resized to ``resolution`` × ``resolution``.
+    """The encoder called ``name`` for images resized to ``resolution`` × ``resolution``, one object for all who ask.
 
-    ``cache_dir`` is where converted weights are kept (default: the user's cache folder); ``threads``
-    bounds the processor threads of one encoder (default: all). Raises UnknownAdapter,
+    It lives as long as somebody holds it. ``cache_dir`` is where converted weights are kept (default: the user's
+    cache folder); ``threads`` bounds the processor threads of one encoder (default: all). Raises UnknownAdapter,
     InvalidSettings (a resolution or patch size that the encoder cannot have), ModelUnavailable.
     """
-    module = load_adapter(sys.modules[__name__], name, "encoder")
-    return cast(Encoder, module.create(settings, resolution=resolution, cache_dir=cache_dir, threads=threads))
+    module = load_adapter(_HERE, name, "encoder")
+    made = cast(Encoder, module.create(settings, resolution=resolution, cache_dir=cache_dir, threads=threads))
+    with _lock:  # by the id, which has the weights' hash in it: files that were exchanged make another encoder
+        return _alive.setdefault((made.id, cache_dir, threads), made)
+
+
+def create_encoders(settings: PipelineSettings, *, threads: int | None = None) -> tuple[Encoder, Encoder]:
+    """The encoders of queries and of support images: the same object where both have one resolution."""
+    query = create_encoder(settings.encoder, settings, settings.input_resolution, threads=threads)
+    if settings.support_res == settings.input_resolution:
+        return query, query
+    return query, create_encoder(settings.encoder, settings, settings.support_res, threads=threads)
+
+
+def create_encoders_or_stand_in(
+    settings: PipelineSettings, *, threads: int | None = None
+) -> tuple[Encoder, Encoder, Missing | None]:
+    """As :func:`create_encoders`, but where the model is not to be had the default encoder works, and says so.
+
+    The network is loaded at once, so that damaged weights are found out here and not in the middle of a run.
+    """
+    try:
+        query, support = create_encoders(settings, threads=threads)
+        if hasattr(query, "load"):
+            query.load()
+        return query, support, None
+    except ModelUnavailable as error:
+        if settings.encoder == DEFAULT:
+            raise
+        log.warning("the encoder %s is not available: %s", settings.encoder, error)
+        missing = Missing.because(error, load_adapter(_HERE, settings.encoder, "encoder"), settings)
+    query, support = create_encoders(for_default(settings), threads=threads)
+    note = f"{missing.note} Meanwhile the encoder {DEFAULT} computes."
+    return query, support, replace(missing, note=note)
+
+
+def for_default(settings: PipelineSettings) -> PipelineSettings:
+    """The settings as the default encoder can have them: its own weights, and sides that it can see."""
+    sides = [
+        min(_LARGEST_SIDE, max(1, round(side / _DEFAULT_PATCH)) * _DEFAULT_PATCH)
+        for side in (settings.input_resolution, settings.support_res)
+    ]
+    patch = settings.support_patch_size
+    if patch % _DEFAULT_PATCH or any(side % patch for side in sides):
+        patch = _DEFAULT_PATCH
+    return replace(
+        settings,
+        encoder=DEFAULT,
+        encoder_model="",
+        dense="tokens",
+        patch_mode="pooled",
+        input_resolution=sides[0],
+        support_res=sides[1],
+        support_patch_size=patch,
+    )
+
+
+_HERE = sys.modules[__name__]
+_lock = threading.Lock()
+_alive: WeakValueDictionary[tuple[str, Path | None, int | None], Encoder] = WeakValueDictionary()

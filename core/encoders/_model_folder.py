@@ -45,12 +45,25 @@ class ModelFolder:
 
 def find_model(encoder: str, model: str) -> ModelFolder:
     """The folder of ``model``, a path or a hub id. Raises ModelUnavailable with what to do."""
+    path, name = _find(encoder, model)
+    known = path.name if name == model and _COMMIT.fullmatch(path.name) else ""  # the hub's commit
+    return ModelFolder(path, name, known or _digest(path))
+
+
+def files_of(encoder: str, model: str) -> str:
+    """What tells one state of the model's files from another, without reading them. Raises as :func:`find_model`."""
+    path, _ = _find(encoder, model)
+    return repr([str(path), *_stats(path)])
+
+
+def _find(encoder: str, model: str) -> tuple[Path, str]:
+    """The folder and the model's name."""
     path = Path(model).expanduser()
     if path.is_dir():
         missing = _missing(path)
         if missing:
             raise ModelUnavailable(f"The encoder {encoder} looked for {missing} in {path}. {_advice(path)}")
-        return ModelFolder(path, path.resolve().name, _digest(path))
+        return path, path.resolve().name
     if not _HUB_ID.fullmatch(model):
         raise ModelUnavailable(
             f"The encoder {encoder} looked for the folder {quoted(model)}, which is not there. Give a folder with "
@@ -61,8 +74,7 @@ def find_model(encoder: str, model: str) -> ModelFolder:
     for snapshot in _snapshots(snapshots):
         missing = _missing(snapshot)
         if not missing:
-            digest = snapshot.name if _COMMIT.fullmatch(snapshot.name) else _digest(snapshot)
-            return ModelFolder(snapshot, model, digest)
+            return snapshot, model
         incomplete = incomplete or (snapshot, missing)
     where, what = incomplete or (snapshots, _WEIGHTS[0])
     aside = f" {_advice(where)}" if incomplete and list(where.glob("*.bin")) else ""
@@ -147,9 +159,12 @@ def _command(model: str) -> str:
 
 
 def _digest(folder: Path) -> str:
+    return _hash_of(_stats(folder))
+
+
+def _stats(folder: Path) -> tuple[tuple[str, int, int], ...]:
     files = [folder / "config.json", *sorted(folder.glob("*.safetensors"))]
-    stats = tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files)
-    return _hash_of(stats)
+    return tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files)
 
 
 @lru_cache(maxsize=8)

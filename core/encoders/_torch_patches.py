@@ -6,6 +6,7 @@ once for all encoders that use it. Half precision on a GPU, float32 on a CPU; em
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import threading
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from PIL import Image
@@ -148,6 +150,7 @@ class TorchPatchEncoder:
         self._folder, self._shape, self._resolution, self._threads = folder, shape, resolution, threads
         self._patch_pixels, self._crops = settings.support_patch_size, settings.patch_mode == "crops"
         self._load, self._variant = load, f"{name} {variant}"
+        self._held: Held | None = None
         self._preprocessing = Preprocessing.read(folder.path)
         self._placement = placement()
         parts = [name, folder.slug, folder.digest[:12], self._preprocessing.id, variant, "crops" if self._crops else ""]
@@ -168,6 +171,10 @@ class TorchPatchEncoder:
     def patch_pixels(self) -> int:
         """Side of a patch in pixels of the resized image."""
         return self._patch_pixels
+
+    def load(self) -> None:
+        """Loads the network now instead of at the first image; ModelUnavailable where its files are no model."""
+        self._network()
 
     def embed_batch(self, images: Sequence[Image.Image], *, whole_map: bool = False) -> Embeddings:
         """Upright images of any size → patches (n, g, g, d), whole (n, d), whole_map (n, G, G, d) if there is one.
@@ -200,10 +207,16 @@ class TorchPatchEncoder:
                     box = (column * side, row * side, (column + 1) * side, (row + 1) * side)
                     yield self._preprocessing.square(square.crop(box), self._shape.native)
 
+    def _network(self) -> Network:
+        if self._held is None:
+            key = (self._variant, str(self._folder.path), self._folder.digest, self._placement)
+            self._held = loaded(key, self._load)
+        return self._held.network
+
     def _forward(self, squares: Sequence[Image.Image]) -> Iterator[tuple[Float32, Float32, bool]]:
         import torch
 
-        network = loaded((self._variant, str(self._folder.path), self._folder.digest, self._placement), self._load)
+        network = self._network()
         if self._threads is not None and torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)
         size = _BATCH[self._placement.device.partition(":")[0]]
@@ -249,18 +262,25 @@ def pool(patches: Float32, block: int) -> Float32:
     return pooled
 
 
+class Held:
+    """A network in memory, for as long as an encoder that uses it is."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+
+
 _lock = threading.Lock()
-_held: list[tuple[Any, Network]] = []  # the one network in memory, under its key
+_held: WeakValueDictionary[Any, Held] = WeakValueDictionary()
 
 
-def loaded(key: tuple[str, str, str, Placement], load: Callable[[Placement], Network]) -> Network:
-    """The network of this key, loaded once; the one before is let go of first, so that two never fill the memory."""
+def loaded(key: tuple[str, str, str, Placement], load: Callable[[Placement], Network]) -> Held:
+    """The network of this key, loaded once for all encoders, whatever their resolution and patch size."""
     with _lock:
-        if _held and _held[0][0] == key:
-            return _held[0][1]
-        _held.clear()
-        _held.append((key, load(key[3])))
-        return _held[0][1]
+        held = _held.get(key)
+        if held is None:
+            gc.collect()  # a network refers to itself: what nobody uses any more gives its memory back first
+            held = _held[key] = Held(load(key[3]))
+        return held
 
 
 @contextmanager

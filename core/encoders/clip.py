@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.encoders._model_folder import ModelFolder, find_model
+from core.encoders._model_folder import ModelFolder, files_of, find_model
 from core.encoders._torch_patches import Network, Placement, Shape, Tokens, TorchPatchEncoder, loading, side_of
 from core.errors import ModelUnavailable
 from core.settings import PipelineSettings
@@ -40,6 +40,11 @@ def create(
         variant=settings.dense,
         threads=threads,
     )
+
+
+def model_files(settings: PipelineSettings) -> str:
+    """What tells one state of the model's files from another; ModelUnavailable where they are not all there."""
+    return files_of(NAME, settings.encoder_model or DEFAULT)
 
 
 def _shape(folder: ModelFolder) -> Shape:

@@ -11,7 +11,7 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.encoders._model_folder import ModelFolder, find_model
+from core.encoders._model_folder import ModelFolder, files_of, find_model
 from core.encoders._torch_patches import Network, Placement, Shape, Tokens, TorchPatchEncoder, loading, side_of
 from core.errors import InvalidSettings, ModelUnavailable
 from core.settings import PipelineSettings
@@ -34,6 +34,11 @@ def create(
     return TorchPatchEncoder(
         NAME, folder, _shape(folder), settings, resolution, lambda where: _load(folder, where), threads=threads
     )
+
+
+def model_files(settings: PipelineSettings) -> str:
+    """What tells one state of the model's files from another; ModelUnavailable where they are not all there."""
+    return files_of(NAME, settings.encoder_model or DEFAULT)
 
 
 def _config(folder: ModelFolder) -> Any:

@@ -12,6 +12,7 @@ from core.errors import ModelUnavailable
 from core.ports import Reasoner, ReasonRequest, adapter_names, load_adapter
 from core.prompt_format import PromptFormat
 from core.settings import PipelineSettings
+from core.stand_ins import Missing
 from core.types import Answer
 
 log = logging.getLogger("ragvision.reasoning")
@@ -38,7 +39,8 @@ def create_reasoner_or_stand_in(name: str, settings: PipelineSettings) -> Reason
         return create_reasoner(name, settings)
     except ModelUnavailable as error:
         log.warning("the reasoner %s is not available: %s", name, error)
-        return StandIn(name, str(error), create_reasoner(DEFAULT, settings))
+        missing = Missing.because(error, load_adapter(_HERE, name, "reasoner"), settings)
+        return StandIn(name, missing, create_reasoner(DEFAULT, settings))
 
 
 def memory_note(name: str, settings: PipelineSettings) -> str:
@@ -59,20 +61,20 @@ def settings_of(name: str, optional: Collection[str]) -> frozenset[str]:
 
 
 class StandIn:
-    """The default reasoner in the place of one whose model is missing; ``note`` says why, for the screen."""
+    """The default reasoner in the place of one whose model is missing; ``missing.note`` says why, for the screen."""
 
-    def __init__(self, missing: str, note: str, default: Reasoner) -> None:
-        self._missing, self.note, self._default = missing, note, default
+    def __init__(self, name: str, missing: Missing, default: Reasoner) -> None:
+        self._name, self.missing, self._default = name, missing, default
 
     @property
     def id(self) -> str:
         """Whose sentences these are, and whose they are not."""
-        return f"{DEFAULT} (no vision-language model: {self._missing} is not available)"
+        return f"{DEFAULT} (no vision-language model: {self._name} is not available)"
 
     def reason(self, request: ReasonRequest) -> Answer:
         """The default's answer, with why it is the default's."""
         answer = self._default.reason(request)
-        return replace(answer, reason=answer.reason or self.note)
+        return replace(answer, reason=answer.reason or self.missing.note)
 
 
 _HERE = sys.modules[__name__]

@@ -47,6 +47,12 @@ def prompt_format(settings: PipelineSettings) -> PromptFormat:
     return format_of(settings.reasoner_model or DEFAULT_MODEL)
 
 
+def model_files(settings: PipelineSettings) -> str:
+    """What tells one state of the model's files from another; ModelUnavailable where they are not all there."""
+    source = find_model(settings.reasoner_model or DEFAULT_MODEL)
+    return f"{source.folder} {source.fingerprint}"
+
+
 def memory_note(settings: PipelineSettings) -> str:
     """What the model takes and what there is, before it is loaded; why not where it is not to be had."""
     try:

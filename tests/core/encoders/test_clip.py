@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import shutil
 import socket
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -218,7 +221,6 @@ def test_nothing_is_asked_of_the_network(folder, monkeypatch):
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    _torch_patches._held.clear()
     assert len(clip(folder).embed_batch(IMAGES)) == 3
     with pytest.raises(ModelUnavailable):
         create_encoder("clip", PipelineSettings(encoder_model="nobody/nothing"), 224)
@@ -271,14 +273,36 @@ def test_both_resolutions_share_one_network_which_is_loaded_at_the_first_image(f
         return load(key, lambda where: (loads.append(key), make(where))[1])
 
     monkeypatch.setattr(_torch_patches, "loaded", counted)
-    _torch_patches._held.clear()
     small, large = clip(folder), clip(folder, resolution=96)
     assert loads == []
     for encoder in (small, large, small):
         encoder.embed_batch(IMAGES)
     assert len(loads) == 1
+    assert small._held is large._held and clip(folder) is small
+    del small, large, encoder
     clip(folder, dense="maskclip").embed_batch(IMAGES)
-    assert len(loads) == 2 and len(_torch_patches._held) == 1  # the one before was let go of
+    gc.collect()
+    assert len(loads) == 2 and not _torch_patches._held  # what nobody uses is let go of
+
+
+def test_threads_that_ask_at_once_share_one_encoder_and_load_one_network(tmp_path, monkeypatch):
+    model, loads = tiny_clip(tmp_path / "of-its-own", seed=3), []
+    load = _torch_patches.loaded
+    monkeypatch.setattr(
+        _torch_patches, "loaded", lambda key, make: load(key, lambda where: (loads.append(key), make(where))[1])
+    )
+    start = threading.Barrier(4)
+
+    def embed(resolution):
+        start.wait()
+        encoder = create_encoder("clip", settings_for(model, k_retrieval=resolution // 32), resolution, threads=1)
+        return encoder, encoder.embed_batch(IMAGES)
+
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(embed, [64, 64, 96, 96]))
+    assert len(loads) == 1 and len({id(encoder) for encoder, _ in results}) == 2
+    for encoder, got in results:
+        np.testing.assert_allclose(got.whole, encoder.embed_batch(IMAGES).whole, atol=1e-6)
 
 
 def test_half_precision_is_near_and_has_an_id_and_a_device_of_its_own(folder, monkeypatch):
