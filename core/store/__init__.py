@@ -13,8 +13,10 @@ from core.store.records import (
     UndoableEvent,
 )
 from core.store.store import Store
+from core.store.tokens import SCOPES, TokenRecord
 
 __all__ = [
+    "SCOPES",
     "DecisionResult",
     "FailedImage",
     "Finding",
@@ -25,5 +27,6 @@ __all__ = [
     "Store",
     "StoredPrediction",
     "SupportVersion",
+    "TokenRecord",
     "UndoableEvent",
 ]

@@ -13,10 +13,11 @@ from core.store.catalogue import Catalogue
 from core.store.checks import a_name
 from core.store.records import DecisionResult, Lease, Progress, UndoableEvent
 from core.store.suggestions import Suggestions
+from core.store.tokens import Tokens
 from core.types import Decision, Label
 
 
-class Store(Catalogue, Suggestions):
+class Store(Catalogue, Suggestions, Tokens):
     """Everything that a project knows, in one SQLite file: opened by :meth:`open`."""
 
     # ------------------------------------------------------------------ decisions and labels

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import typer
 
 from core.errors import RagVisionError
-from ragvision_app.cli import bench, demo, doctor, labels, predict, run
+from ragvision_app.cli import bench, demo, doctor, labels, predict, run, tokens
 from ragvision_app.cli import images as images_commands
 from ragvision_app.cli.console import complain
 
@@ -29,6 +29,7 @@ app.command("import")(images_commands.import_)
 app.command("predict")(predict.predict)
 app.command("export")(labels.export)
 app.command("import-labels")(labels.import_labels)
+app.add_typer(tokens.tokens)
 app.command("doctor")(doctor.doctor)
 app.command("bench")(bench.bench)
 app.command("demo")(demo.demo)
