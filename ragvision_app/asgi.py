@@ -23,10 +23,13 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from core.errors import RagVisionError
-from ragvision_app import state
+from ragvision_app import login, state
 from ragvision_app.guard import Guard
+from ragvision_app.ratelimit import Rate, RateLimit
+from ragvision_app.request_log import RequestLog
 
 if TYPE_CHECKING:
+    from core.store import Store
     from core.workbench import Workbench
 
 log = logging.getLogger("ragvision.pages")
@@ -37,6 +40,7 @@ APP = Path(__file__).resolve().parent / "app.py"
 class _LateApi:
     """The API, from the moment on at which it begins to be built: requests wait for it."""
 
+    opening: Future[Workbench]
     building: Future[ASGIApp]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,21 +73,28 @@ def create_app(
     *,
     token: str | None = None,
     allowed_hosts: Iterable[str] = (),
+    rate: Rate | None = None,
     on_ready: Callable[[BaseException | None], None] = lambda failure: None,
 ) -> st.App:
     """The whole application on the Workbench that ``open_workbench`` gives.
 
     That is called in a thread once pages are served, and ``on_ready`` after it, with what it raised or
     None. The Workbench is open, and its worker runs, while the application does. ``token`` None asks for
-    none and answers to this machine's names and ``allowed_hosts`` only.
+    none and answers to this machine's names and ``allowed_hosts`` only; ``rate`` None limits nobody.
     """
     api = _LateApi()
+
+    async def store() -> Store:
+        """The store that knows the tokens; a request that brings one waits for it while the project opens."""
+        opening = api.opening
+        return (opening.result() if opening.done() else await asyncio.wrap_future(opening)).store
 
     @asynccontextmanager
     async def lifespan(app: st.App) -> AsyncIterator[dict[str, Any] | None]:
         with ThreadPoolExecutor(1, thread_name_prefix="open-project") as pool:
             opening = pool.submit(open_workbench)
             state.serve_workbench(opening)
+            api.opening = opening
             api.building = pool.submit(_build_api, opening)
             api.building.add_done_callback(lambda building: on_ready(building.exception()))
             try:
@@ -97,7 +108,17 @@ def create_app(
     return st.App(
         APP,
         routes=[Route("/api", lambda request: RedirectResponse("/api/docs")), Mount("/api", app=api)],
-        middleware=[Middleware(Guard, token=token, allowed_hosts=tuple(allowed_hosts))],
+        middleware=[
+            Middleware(RequestLog),  # the first is the outermost: what the guard refuses has an id and a line, too
+            Middleware(
+                Guard,
+                token=token,
+                allowed_hosts=tuple(allowed_hosts),
+                store=store,
+                login=login.name_in if login.is_configured() else None,
+                limit=None if rate is None else RateLimit(rate),
+            ),
+        ],
         lifespan=lifespan,
         on_script_error=show_script_error,
     )

@@ -15,7 +15,9 @@ from urllib.parse import quote
 import uvicorn
 
 from core.errors import InvalidInput
+from ragvision_app import request_log
 from ragvision_app.origin import is_loopback
+from ragvision_app.ratelimit import configured_rate
 
 if TYPE_CHECKING:
     from core.workbench import Workbench
@@ -68,9 +70,11 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def check_address(host: str, port: int, token: str | None) -> None:
-    """Raises what :func:`serve` would raise of its address and token, before long work is done for nothing."""
+def check_address(host: str, port: int, token: str | None, log_requests: bool | None = None) -> None:
+    """Raises what :func:`serve` would raise of its address and settings, before long work is done for nothing."""
     choose_token(host, token)
+    configured_rate()
+    request_log.wanted(log_requests, loopback=is_loopback(host))
     bind(host, port).close()
 
 
@@ -89,15 +93,19 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8501,
     token: str | None = None,
+    log_requests: bool | None = None,
     announce: Callable[[str], None] = print,
 ) -> None:
     """Serves one project until it is interrupted.
 
     ``announce`` is called once, with the link to open, when pages and API answer; port 0 takes any free
-    one. Raises InvalidInput (address, token) and ProjectError (the project cannot be opened).
+    one. ``log_requests`` None: as ``RAGVISION_LOG_REQUESTS`` says, else where other machines reach the server.
+    Raises InvalidInput (address, token, settings) and ProjectError (the project cannot be opened).
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     chosen = choose_token(host, token)
+    rate = configured_rate()
+    request_log.log_to_stderr(request_log.wanted(log_requests, loopback=is_loopback(host)))
     with bind(host, port) as listener:
         port = listener.getsockname()[1]
         configure_streamlit(host, port)
@@ -112,7 +120,9 @@ def serve(
                 failures.append(failure)
                 server.should_exit = True
 
-        app = create_app(lambda: _open(project), token=chosen, allowed_hosts=allowed_hosts(), on_ready=on_ready)
+        app = create_app(
+            lambda: _open(project), token=chosen, allowed_hosts=allowed_hosts(), rate=rate, on_ready=on_ready
+        )
         server = uvicorn.Server(
             uvicorn.Config(
                 app,

@@ -43,6 +43,15 @@ def run(
         str | None,
         typer.Option(envvar="RAGVISION_TOKEN", help="Token to ask for, instead of one made up.", show_default=False),
     ] = None,
+    log_requests: Annotated[
+        bool | None,
+        typer.Option(
+            "--log-requests/--no-log-requests",
+            help="A line of JSON a request of the API on stderr. Without it: RAGVISION_LOG_REQUESTS, else on any "
+            "address but loopback.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Start the workbench and its HTTP API, and print the address.
 
@@ -58,7 +67,7 @@ def run(
 
     if images is not None and demo:
         raise InvalidInput("--images and --demo exclude each other: choose your own images or the demo's.")
-    check_address(host, port, token)
+    check_address(host, port, token, log_requests)
     if images is not None:
         project = _bring_in(images, project)
     elif project is None:
@@ -80,7 +89,7 @@ def run(
         out.print(link, markup=False, style="bold", soft_wrap=True)
         say(f"  Project {place(project)}. Ctrl-C stops the server; nothing that was decided is lost.\n")
 
-    serve(project, host=host, port=port, token=token, announce=announce)
+    serve(project, host=host, port=port, token=token, log_requests=log_requests, announce=announce)
 
 
 def healthcheck(port: PortOption = 8501) -> None:

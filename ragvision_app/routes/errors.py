@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core import errors
+from ragvision_app.request_log import ID_KEY
 from ragvision_app.responses import error_response
 
 log = logging.getLogger("ragvision.api")
@@ -115,7 +116,7 @@ class CatchUnknownErrors:
         try:
             await self._app(scope, receive, watched)
         except Exception:
-            request_id = secrets.token_hex(4)
+            request_id = scope.get(ID_KEY) or secrets.token_hex(8)
             log.exception("request %s: %s %s failed", request_id, scope.get("method"), scope.get("path"))
             if started:
                 raise  # half an answer is out: the connection has to break

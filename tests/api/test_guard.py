@@ -85,7 +85,8 @@ def test_a_program_sends_the_token_as_bearer(guarded: TestClient) -> None:
 def test_without_the_token_the_api_answers_401_in_the_error_shape(guarded: TestClient, headers: dict[str, str]) -> None:
     answer = guarded.get("/api/labels", headers=headers)
     assert answer.status_code == 401 and answer.headers["www-authenticate"] == "Bearer"
-    assert answer.json()["error"]["code"] == "token_needed"
+    wrong = headers.get("Authorization", "").startswith("Bearer")
+    assert answer.json()["error"]["code"] == ("token_unknown" if wrong else "token_needed")
 
 
 def test_without_the_token_a_websocket_is_not_accepted(guarded: TestClient) -> None:
@@ -96,7 +97,7 @@ def test_without_the_token_a_websocket_is_not_accepted(guarded: TestClient) -> N
 def test_a_wrong_token_shows_the_sign_in_page_and_sets_no_cookie(guarded: TestClient) -> None:
     answer = guarded.get("/label?token=wrong")
     assert answer.status_code == 401 and "set-cookie" not in answer.headers
-    assert "not the token" in answer.text and "<form" in answer.text
+    assert "not a token of this server" in answer.text and "<form" in answer.text
 
 
 def test_healthcheck_needs_no_token_and_nothing_beside_it_is_open(guarded: TestClient) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -10,7 +11,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -174,6 +175,59 @@ def test_a_wider_address_makes_up_a_token_and_prints_it_as_a_link(project: Path)
         assert httpx.get(f"{base}/api/classes", headers=bearer).status_code == 200
         with connect(base.replace("http", "ws") + "/_stcore/stream", additional_headers=bearer):
             pass
+
+
+def test_a_token_made_and_revoked_beside_a_running_server_counts_at_once(project: Path) -> None:
+    def command(*arguments: str) -> str:
+        line = [sys.executable, "-m", "ragvision_app", "token", *arguments, "--project", str(project)]
+        return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    with running(project, "--host", "0.0.0.0", RAGVISION_TOKEN="") as (process, link):
+        base = base_of(link)
+        token = command("create", "batch", "--scope", "read").strip()
+        bearer = {"Authorization": f"Bearer {token}"}
+        assert httpx.get(f"{base}/api/readiness", headers=bearer).status_code == 200
+        refused = httpx.post(f"{base}/api/queue", json={"annotator": "ada", "limit": 1}, headers=bearer)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "scope_too_small")
+        command("revoke", command("list").splitlines()[-1].split()[0])
+        ended = httpx.get(f"{base}/api/readiness?x=1", headers=bearer)
+        assert (ended.status_code, ended.json()["error"]["code"]) == (401, "token_revoked")
+        process.terminate()
+        assert process.stderr is not None
+        lines = [json.loads(line) for line in process.stderr.read().splitlines() if line.startswith("{")]
+    # other machines reach it, so requests are logged without being asked
+    assert [(line["route"], line["status"], line["token"]) for line in lines] == [
+        ("/api/readiness", 200, "batch"),
+        ("/api/queue", 403, None),
+        ("/api/readiness", 401, None),
+    ]
+    assert lines[2]["id"] == ended.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "Authorization: Bearer {token}\r\nAuthorization: Bearer other",
+        "Authorization: Bearer {token}\r\n bearer folded",
+        "Authorization : Bearer {token}",
+        "X: " + "a" * 200_000,
+        "Authorization: Bearer " + "a" * 200_000,
+        "Content-Length: 5\r\nTransfer-Encoding: chunked",
+    ],
+    ids=["two", "folded", "space-before-colon", "huge", "huge-token", "two-lengths"],
+)
+def test_heads_that_two_servers_would_read_differently_open_nothing(project: Path, local: str, head: str) -> None:
+    """Over a raw socket: clients do not send such things."""
+    host, port = base_of(local).removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as raw:
+        text = head.replace("{token}", "rvw_x")
+        raw.sendall(f"POST /api/decisions HTTP/1.1\r\nHost: {host}\r\n{text}\r\nConnection: close\r\n\r\n".encode())
+        answer = b""
+        with suppress(ConnectionResetError):  # what is too large is not read to its end
+            while more := raw.recv(65536):
+                answer += more
+    assert answer.split(b" ", 2)[1:2] in ([], [b"400"], [b"401"], [b"415"], [b"431"]) and b"Traceback" not in answer
+    assert httpx.get(f"{base_of(local)}/api/readiness").status_code == 200
 
 
 def test_it_ends_when_told_to_although_a_page_is_open(project: Path) -> None:
