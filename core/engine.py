@@ -17,7 +17,7 @@ from PIL import Image
 
 from core.errors import ImageError, NotReady
 from core.pipeline import Pipeline
-from core.ports import Encoder
+from core.ports import Encoder, Reasoner
 from core.position_cache import PositionCache, concatenate, with_map
 from core.scoring import FittedSupport, Scores
 from core.scoring_basis import Basis
@@ -176,12 +176,13 @@ class Engine:
         fitted: FittedSupport,
         records: Sequence[ImageRecord],
         *,
-        on_text: Callable[[str], None] | None = None,
+        reasoner: Reasoner | None = None,
+        on_text: Callable[[str, str], None] | None = None,
     ) -> list[Prediction]:
         """Full predictions, evidence and contributions included, in the order of ``records``.
 
-        An unreadable image gives a Prediction with status UNREADABLE and the reason. ``on_text`` is called with
-        the explanation so far, by a reasoner that can stream it.
+        An unreadable image gives a Prediction with status UNREADABLE and the reason. ``reasoner`` and
+        ``on_text`` are those of :meth:`Pipeline.predict`.
         """
         results: dict[str, Prediction] = {}
         by_key = {r.sha256: r for r in records}
@@ -196,13 +197,12 @@ class Engine:
                 QueryImage(key, r.name, r.width, r.height, load=partial(self._load, key))
                 for key, r in ((key, by_key[key]) for key in good)
             ]
-            predictions = self.pipeline.predict(fitted, queries, embeddings, on_text=on_text)
-            for key, prediction in zip(good, predictions, strict=True):
-                results[key] = prediction
+            told = self.pipeline.predict(fitted, queries, embeddings, reasoner=reasoner, on_text=on_text)
+            results |= zip(good, told, strict=True)
         return [results[r.sha256] for r in records]
 
     def predict_unstored(
-        self, fitted: FittedSupport, query: QueryImage, *, on_text: Callable[[str], None] | None = None
+        self, fitted: FittedSupport, query: QueryImage, *, on_text: Callable[[str, str], None] | None = None
     ) -> Prediction:
         """The full prediction of an image that is in no project: encoded now, and nothing is kept."""
         embeddings = self.query_encoder.embed_batch([query.load()], whole_map=True)

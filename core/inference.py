@@ -70,7 +70,7 @@ class _Job:
     future: Future[InferenceResult] = field(default_factory=Future)
     at: float = field(default_factory=time.monotonic)
 
-    def say(self, text: str) -> None:
+    def say(self, image: str, text: str) -> None:
         """Hands on the explanation so far, as long as somebody waits for it."""
         if self.on_text is None or self.future.done():
             return

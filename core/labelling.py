@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from core.types import Decision, ImageRecord, Prediction, Status
+from core.types import Decision, ImageRecord, Prediction, Reasoning, Status
 
 if TYPE_CHECKING:
     from core.settings import LabellingSettings
@@ -25,7 +25,7 @@ class Suggestion:
     """What an annotator may see of a prediction.
 
     ``prediction`` is None unless ``state`` is shown: a withheld suggestion never leaves the core. Shown with
-    a ``reason``, its reasoner failed: scores and evidence without a flag.
+    a ``reason``, its reasoner gave no answer, and scores and evidence speak.
     ``stale`` says that the support set has changed since. ``scale`` is the contribution at which the
     heatmap saturates, the same for every image of a run. ``support`` names the images behind the
     evidence.
@@ -83,6 +83,13 @@ def is_withheld(image: str, annotator: str, share: float) -> bool:
     return int.from_bytes(digest[:8], "big") / 2**64 < share
 
 
+def _is_wanted(suggestion: Suggestion) -> bool:
+    """Whether something is still to be computed for it."""
+    told = suggestion.prediction
+    reasoning = told is not None and told.reasoning is Reasoning.PENDING
+    return suggestion.state == "pending" or suggestion.stale or reasoning
+
+
 class Labelling:
     """Deals out the queue and takes decisions.
 
@@ -134,7 +141,7 @@ class Labelling:
     def _items(self, leases: Sequence[Lease], annotator: str) -> list[QueueItem]:
         now = self.in_force()
         items = [self.item(lease.image, annotator, lease=lease, in_force=now) for lease in leases]
-        pending = [i.image.sha256 for i in items if i.suggestion.state == "pending" or i.suggestion.stale]
+        pending = [i.image.sha256 for i in items if _is_wanted(i.suggestion)]
         if pending:
             self._prioritise(pending)
         return items
@@ -175,15 +182,20 @@ class Labelling:
             return replace(told, state="failed", reason=prediction.reason)
         if prediction.status is Status.NO_SUGGESTION:
             return replace(told, state="none", reason=prediction.reason)
-        if is_withheld(image, annotator, self._settings().withhold_share):
+        if not self.may_see(image, annotator):
             return replace(told, state="withheld", reason="Withheld on purpose: label this one on your own.")
         if prediction.contributions is None:  # scored, evidence still to come
             return replace(told, state="pending", reason="The evidence is being computed.")
         scale = self._heat_scale(found.run_id) or max((abs(v) for v in prediction.contributions.values), default=0.0)
         support = tuple(self._store.images_by_id({e.support_image for e in prediction.evidence}).values())
         # Where the reasoner alone failed, scores and evidence stand: labelling goes on with them.
-        reason = prediction.reason if prediction.status is Status.FAILED else ""
+        failed = prediction.status is Status.FAILED or prediction.reasoning is Reasoning.FAILED
+        reason = prediction.reason if failed else ""
         return replace(told, reason=reason, prediction=prediction, scale=scale, support=support)
+
+    def may_see(self, image: str, annotator: str) -> bool:
+        """Whether the suggestion on this image is shown to this annotator at all."""
+        return not is_withheld(image, annotator, self._settings().withhold_share)
 
     def in_force(self) -> InForce:
         """What a prediction has to rest on in order not to be stale."""

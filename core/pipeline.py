@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,14 +160,16 @@ class Pipeline:
         queries: Sequence[QueryImage],
         embeddings: Embeddings,
         *,
-        on_text: Callable[[str], None] | None = None,
+        reasoner: Reasoner | None = None,
+        on_text: Callable[[str, str], None] | None = None,
     ) -> list[Prediction]:
         """One Prediction a query, in order; ``embeddings[i]`` belongs to ``queries[i]``.
 
         With ``embeddings.whole_map`` the whole half is drawn on the heatmap; without it, it is one entry of
-        its own. Either way contributions add up to the difference of logits. ``on_text`` is called with the
-        explanation so far, by a reasoner that can stream it.
+        its own. Either way contributions add up to the difference of logits. ``reasoner`` is asked instead of
+        the pipeline's own; ``on_text`` hears (key of the query, explanation so far) from one that streams.
         """
+        asked = reasoner or self.reasoner
         if len(queries) != len(embeddings):
             raise ValueError(f"{len(queries)} queries but {len(embeddings)} embeddings")
         predictions = []
@@ -180,11 +183,11 @@ class Pipeline:
             for row, query in enumerate(queries[start : start + _CHUNK]):
                 one = Matches(matches.similarities[row : row + 1], matches.rows[row : row + 1])
                 rows = _row(scores, row)
-                found.append(self._find(fitted, query, part[row : row + 1], one, rows, ms))
+                found.append(self._find(fitted, query, part[row : row + 1], one, rows, ms, on_text))
             clock = time.perf_counter()
-            answers = ask(self.reasoner, [replace(f.request, on_text=on_text) for f in found])
+            answers = ask(asked, [f.request for f in found])
             reason_ms = (time.perf_counter() - clock) * 1000 / len(found)
-            predictions += [self._tell(fitted, f, a, reason_ms) for f, a in zip(found, answers, strict=True)]
+            predictions += [self._tell(fitted, f, a, asked, reason_ms) for f, a in zip(found, answers, strict=True)]
         return predictions
 
     def _halves(self, fitted: FittedSupport, part: Embeddings) -> tuple[Matches, NDArray[np.float64]]:
@@ -200,6 +203,7 @@ class Pipeline:
         matches: Matches,
         scores: Scores,
         score_ms: float,
+        on_text: Callable[[str, str], None] | None,
     ) -> _Found:
         """Scores, contributions and evidence of one query: all that a reasoner is asked with."""
         ms, clock = {"score": round(score_ms, 3)}, time.perf_counter()
@@ -225,10 +229,13 @@ class Pipeline:
             support_names=dict(zip(fitted.images, fitted.names, strict=True)),
             calibrated=fitted.calibrated.value,
             load_support=self._load_support,
+            on_text=None if on_text is None else partial(on_text, query.key),
         )
         return _Found(request, embedding, matches, scores, order, part, picks, ms)
 
-    def _tell(self, fitted: FittedSupport, found: _Found, answer: Answer, reason_ms: float) -> Prediction:
+    def _tell(
+        self, fitted: FittedSupport, found: _Found, answer: Answer, reasoner: Reasoner, reason_ms: float
+    ) -> Prediction:
         """The prediction, told for the flag that the reasoner answered; the scores stand whatever it said."""
         query, shown, part, order = found.request.query, found.request.evidence, found.part, found.order
         matches, embedding, scores = found.matches, found.embedding, found.scores
@@ -255,15 +262,15 @@ class Pipeline:
             cited_evidence=answer.cited_evidence,
             transcript=answer.transcript,
             encoder=fitted.encoder_id,
-            reasoner=self.reasoner.id,
+            reasoner=reasoner.id,
             recipe=recipe,
             support_version=fitted.version,
             calibrated=fitted.calibrated,
             reason=answer.reason,
-            reasoning=_reasoning(self.reasoner, answer),
-            class_probabilities=answer.class_probabilities if is_slow(self.reasoner) else None,
+            reasoning=_reasoning(reasoner, answer),
+            class_probabilities=answer.class_probabilities if is_slow(reasoner) else None,
             dropped_citations=answer.dropped_citations,
-            prompt=getattr(self.reasoner, "prompt_version", ""),
+            prompt=getattr(reasoner, "prompt_version", ""),
             ms={**found.ms, "reason": round(reason_ms, 3)},
         )
 

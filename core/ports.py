@@ -19,7 +19,7 @@ from PIL import Image
 from core.errors import UnknownAdapter
 from core.types import Answer, ClassRecord, ClassScore, Embeddings, Evidence, Float32, IntArray, QueryImage
 
-_WEIGHTS = re.compile(r"-[0-9a-f]{12}(?:-|$)")  # where an encoder's id turns from its name to its hashes
+_WEIGHTS = re.compile(r"-[0-9a-f]{12}(?:[-\s]|$)")  # where an id turns from its name to its hashes
 
 
 @runtime_checkable
@@ -106,9 +106,9 @@ class Reasoner(Protocol):
         """
 
 
-def short_name(encoder: str) -> str:
-    """What people call the encoder of this id: what stands before the hash of its weights."""
-    return _WEIGHTS.split(encoder, maxsplit=1)[0]
+def short_name(id: str) -> str:
+    """What people call the encoder or reasoner of this id: what stands before the hash of its weights."""
+    return _WEIGHTS.split(id, maxsplit=1)[0]
 
 
 def adapter_names(package: ModuleType) -> list[str]:

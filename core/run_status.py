@@ -47,6 +47,17 @@ def left_out(names: Sequence[str]) -> str:
     return f"Without {subject} that cannot be read ({named}): import the same files again, or remove them."
 
 
+def reasoned(name: str, answered: int, shown: int, trouble: str) -> str:
+    """How far a slow reasoner is with the images whose scores are shown."""
+    if trouble:
+        return f"{name} gives no answer, so the scores speak for themselves, and it is asked again: {trouble}"
+    if not shown:
+        return f"{name} follows."
+    if answered >= shown:
+        return f"{name} has answered on all of them."
+    return f"{name} has answered on {max(0, answered):,} of {shown:,}; until it has, the scores speak."
+
+
 def what_is_missing(support: SupportSet) -> str:
     """A sentence that says what has to be there before images can be scored; empty where nothing is missing."""
     filled = [c for c in support.classes if support.k_shot[c.id]]

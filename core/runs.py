@@ -7,7 +7,7 @@ embedding cache.
 
 After a change of the support set every query is scored at once from cached embeddings (one light
 prediction each, so that the queue has its order); evidence and contributions follow, images about to be
-shown first.
+shown first. A slow reasoner is asked last, in a lane of its own: its answers follow when they come.
 """
 
 from __future__ import annotations
@@ -18,21 +18,24 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 
 import numpy as np
 
 from core.engine import Engine
 from core.errors import NotReady, RagVisionError
-from core.ports import short_name
-from core.run_status import RunStatus, left_out, looking, what_is_missing
+from core.pipeline import is_slow
+from core.ports import Reasoner, short_name
+from core.reasoners import meanwhile
+from core.reasoning_lane import ReasoningLane
+from core.run_status import RunStatus, left_out, looking, reasoned, what_is_missing
 from core.scoring import FittedSupport, Scores
 from core.settings import PipelineSettings
 from core.standing_scores import StandingScores
 from core.store import Store
 from core.support_fit import calibrated_on_labels, calibration_rung, fit_support
-from core.types import ClassScore, Prediction, Status, SupportSet
+from core.types import ClassScore, Prediction, Reasoning, Status, SupportSet
 
 log = logging.getLogger("ragvision.runs")
 
@@ -63,6 +66,8 @@ class _Job:
         self.finished = False
         self.standing: tuple[dict[str, int], Scores] = ({}, NOTHING)  # image → row, and the scores
         self.margins: dict[str, float] = {}
+        self.lane: ReasoningLane | None = None  # where a slow reasoner answers
+        self.meanwhile: Reasoner | None = None  # who speaks until it has
 
 
 class RunWorker:
@@ -133,6 +138,9 @@ class RunWorker:
             self._urgent = {**dict.fromkeys(images), **self._urgent}
             for extra in list(self._urgent)[500:]:
                 del self._urgent[extra]
+        job = self._job
+        if job is not None and job.lane is not None:
+            job.lane.prioritise(images)
         self._wake.set()
 
     @property
@@ -152,6 +160,13 @@ class RunWorker:
         """The engine in use, for cached embeddings; None before it is loaded."""
         return self._engine
 
+    def explanation_so_far(self, image: str) -> tuple[str | None, bool]:
+        """What a slow reasoner has written on an image by now, and whether its answer is still to come."""
+        job = self._job
+        if job is None or job.lane is None:
+            return None, False
+        return job.lane.text_so_far(image), job.lane.is_expected(image)
+
     def heat_scale(self, run_id: int) -> float | None:
         """The contribution at which heatmaps of that run saturate; None where it is not known."""
         job = self._job
@@ -166,15 +181,17 @@ class RunWorker:
                 self._look_around()
                 busy = self._step()
             except NotReady as error:
-                self._job = None
+                self._drop_job()
                 busy = self._embed_ahead()
                 self._say("no_support", str(error))
             except RagVisionError as error:
-                self._job, busy = None, False
+                self._drop_job()
+                busy = False
                 self._say("failed", str(error))
             except OSError as error:  # the disk is full, the folder is gone
                 log.exception("the run worker failed")
-                self._job, busy = None, False
+                self._drop_job()
+                busy = False
                 what = f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
                 self._say(
                     "failed",
@@ -182,7 +199,8 @@ class RunWorker:
                 )
             except Exception:
                 log.exception("the run worker failed")
-                self._job, busy = None, False
+                self._drop_job()
+                busy = False
                 self._say(
                     "failed",
                     "The suggestions could not be computed because of an internal error (details are in the "
@@ -191,11 +209,17 @@ class RunWorker:
             if not busy and not self._stop.is_set():
                 self._wake.wait(LOOK_SECONDS)
                 self._wake.clear()
+        self._drop_job()
         if self._engine is not None:
             self._engine.close()
             self._engine = None
-        self._job = None
         self._say("idle", "The suggestions are not being computed.")
+
+    def _drop_job(self) -> None:
+        """Lets go of the run in hand; an answer that its reasoner still works on is not waited for."""
+        if self._job is not None and self._job.lane is not None:
+            self._job.lane.stop()
+        self._job = None
 
     def _look_around(self) -> None:
         """Now and then: did another process bring images in, or change the support set?"""
@@ -223,6 +247,9 @@ class RunWorker:
         if job.to_predict:
             self._predict(job, list(islice(job.to_predict, CHUNK)))
             return True
+        if job.lane is not None and job.lane.left:
+            self._say_progress(job, "computing")
+            return False  # the lane wakes this thread
         if not job.finished:
             self._store.finish_run(job.run_id)
             self._store.prune_predictions(KEPT_RUNS)
@@ -253,7 +280,7 @@ class RunWorker:
         self._changed = False
         self._status = looking(self._status)
         if not self._store.count_images():
-            self._job = None
+            self._drop_job()
             self._say("no_images", "There are no images yet. Import a folder or a zip on the Images page.")
             return None
         settings = self._settings()
@@ -267,7 +294,8 @@ class RunWorker:
             self._list_images(job)  # only images came or went
             return job
         if not same:
-            self._job = self._standing = job = None  # lets go of the old models before the new ones are loaded
+            self._drop_job()
+            self._standing = job = None  # lets go of the old models before the new ones are loaded
         return self._new_job(settings, support)
 
     def _new_job(self, settings: PipelineSettings, support: SupportSet) -> _Job:
@@ -287,7 +315,11 @@ class RunWorker:
             support_version=support.version,
             code_version=self._code_version,
         )
+        self._drop_job()
         self._job = job = _Job(engine, support, fitted, run_id, labels)
+        if is_slow(engine.pipeline.reasoner):
+            job.meanwhile = meanwhile(engine.pipeline.reasoner, settings)
+            job.lane = ReasoningLane(self._store, engine, fitted, run_id, on_progress=self._wake.set)
         if self._standing is not None and self._standing.serves(engine, fitted):
             job.standing = self._standing.update(fitted)
         self._list_images(job)
@@ -321,6 +353,8 @@ class RunWorker:
         job.margins = {i: m for i, m in self._store.margins(job.run_id).items() if i not in complete}
         job.to_score = deque(job.engine.cached([i for i in missing if i not in scored]))
         job.to_predict = dict.fromkeys(sorted(missing, key=lambda i: job.margins.get(i, 2.0)))
+        if job.lane is not None:
+            job.lane.add(self._store.unreasoned(job.run_id))
         self._say_progress(job, "computing")
 
     def _embed_ahead(self) -> bool:
@@ -361,7 +395,12 @@ class RunWorker:
     def _predict(self, job: _Job, chunk: Sequence[str]) -> None:
         records = self._store.images_by_id(set(chunk))
         began = time.monotonic()
-        self._store.save_predictions(job.run_id, job.engine.predict(job.fitted, [records[i] for i in chunk]))
+        found = job.engine.predict(job.fitted, [records[i] for i in chunk], reasoner=job.meanwhile)
+        if job.lane is not None:
+            found = [replace(p, reasoning=Reasoning.PENDING) if p.status is Status.OK else p for p in found]
+        self._store.save_predictions(job.run_id, found)
+        if job.lane is not None:
+            job.lane.add([p.image for p in found if p.reasoning is Reasoning.PENDING])
         self._speed.append((time.monotonic() - began, len(chunk)))
         for image in chunk:
             job.to_predict.pop(image, None)
@@ -386,6 +425,7 @@ class RunWorker:
         spent, images = sum(s for s, _ in self._speed), sum(n for _, n in self._speed)
         seconds = spent / images * left if images and left else None
         done = job.total - left
+        unanswered = 0 if job.lane is None else job.lane.left + job.lane.given_up
         if not job.total:
             sentence = "The support set is ready, and there is no image to label yet. Import some on the Images page."
         elif state == "done":
@@ -394,6 +434,10 @@ class RunWorker:
             sentence = f"Computing suggestions: {done:,} of {job.total:,} images."
         if self._left_out:
             sentence += f" {left_out(self._left_out)}"
+        if job.lane is not None and job.total:
+            sentence += (
+                f" {reasoned(short_name(job.engine.pipeline.reasoner.id), done - unanswered, done, job.lane.trouble)}"
+            )
         sentence = " ".join([sentence, *job.engine.notes])  # what stands in for a model that is missing
         self._status = RunStatus(
             state,
@@ -407,6 +451,9 @@ class RunWorker:
             stale=stale,
             seconds_left=seconds,
             device=job.engine.query_encoder.device,
+            reasoned=None if job.lane is None else max(0, done - unanswered),
+            images_per_second=images / spent if spent and images else None,
+            seconds_per_answer=None if job.lane is None else job.lane.seconds_per_answer,
         )
 
 

@@ -216,6 +216,15 @@ class Workbench:
         """What is behind the suggestion on this image; raises NotFound."""
         return self._labelling.detail(image, annotator)
 
+    def explanation_so_far(self, image: str, annotator: str) -> tuple[str | None, bool]:
+        """What a slow reasoner has written on an image by now, and whether its answer is still to come.
+
+        Nothing of a suggestion that is withheld from this annotator.
+        """
+        if not self._labelling.may_see(image, annotator):
+            return None, False
+        return self._worker.explanation_so_far(image)
+
     def look_alikes(self, annotator: str, image: str, *, limit: int, have: Collection[str] = ()) -> list[QueueItem]:
         """Undecided images with the same suggestion, most alike to ``image`` first, leased.
 

@@ -60,6 +60,33 @@ def settings_of(name: str, optional: Collection[str]) -> frozenset[str]:
     return frozenset(getattr(load_adapter(_HERE, name, "reasoner"), "SETTINGS", optional)) & frozenset(optional)
 
 
+def in_its_place(reasoner_id: str, why: str) -> str:
+    """The id of the default reasoner where it speaks for a slow one: whose sentences these are, and whose not."""
+    return f"{DEFAULT} ({why} {reasoner_id})"
+
+
+class Meanwhile:
+    """The default reasoner, speaking from the scores until a slow one has answered."""
+
+    def __init__(self, waited_for: Reasoner, default: Reasoner) -> None:
+        self._waited_for, self._default = waited_for, default
+
+    @property
+    def id(self) -> str:
+        """Whose sentences these are, and whose answer is waited for."""
+        return in_its_place(self._waited_for.id, "waiting for")
+
+    def reason(self, request: ReasonRequest) -> Answer:
+        """The default's answer."""
+        return self._default.reason(request)
+
+
+def meanwhile(reasoner: Reasoner, settings: PipelineSettings) -> Reasoner:
+    """What is shown before ``reasoner``, a slow one, has answered."""
+    module = load_adapter(_HERE, DEFAULT, "reasoner")  # not create_reasoner: that would let go of the slow one's model
+    return Meanwhile(reasoner, module.create(settings))
+
+
 class StandIn:
     """The default reasoner in the place of one whose model is missing; ``missing.note`` says why, for the screen."""
 

@@ -128,6 +128,16 @@ def predicted_images(db: sqlite3.Connection, run_id: int, *, complete: bool = Tr
     return {row[0] for row in rows}
 
 
+def unreasoned(db: sqlite3.Connection, run_id: int) -> list[str]:
+    """Images of the run whose reasoner has still to answer, or failed to, the least certain first."""
+    rows = db.execute(
+        "SELECT image FROM predictions WHERE run_id = ? AND superseded = 0 AND reasoning IN ('pending', 'failed')"
+        " ORDER BY uncertainty, position",
+        (run_id,),
+    )
+    return [row[0] for row in rows]
+
+
 def margins(db: sqlite3.Connection, run_id: int) -> dict[str, float]:
     """Image → margin, for the images of the run that have one."""
     rows = db.execute(

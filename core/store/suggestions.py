@@ -127,6 +127,11 @@ class Suggestions(Access):
         with self._pool.read() as db:
             return predictions.predicted_images(db, run_id, complete=complete)
 
+    def unreasoned(self, run_id: int) -> list[str]:
+        """Images of the run whose reasoner has still to answer, or failed to, the least certain first."""
+        with self._pool.read() as db:
+            return predictions.unreasoned(db, run_id)
+
     def margins(self, run_id: int) -> dict[str, float]:
         """Image → margin in the run, for those that have one."""
         with self._pool.read() as db:

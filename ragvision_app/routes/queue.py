@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
+from starlette.responses import StreamingResponse
 
 from ragvision_app import schemas
 from ragvision_app.responses import JsonResponse
@@ -13,6 +17,25 @@ from ragvision_app.routes.paths import ImageId
 
 if TYPE_CHECKING:
     from core.workbench import Workbench
+
+LOOK_SECONDS = 0.1
+LISTEN_SECONDS = 120.0
+
+
+async def _explanation(look: Callable[[], tuple[str | None, bool]]) -> AsyncIterator[str]:
+    """Looks ten times a second, which costs less than a queue a listener; ends by itself after a while."""
+    told: str | None = None
+    for turn in range(int(LISTEN_SECONDS / LOOK_SECONDS)):
+        text, expected = look()
+        if text is not None and text != told:
+            told = text
+            yield f"event: text\ndata: {json.dumps(text)}\n\n"
+        elif turn % 100 == 99:
+            yield ": still waiting\n\n"  # proxies close connections on which nothing comes
+        if not expected:
+            break
+        await asyncio.sleep(LOOK_SECONDS)
+    yield "event: done\ndata: {}\n\n"
 
 
 def queue_router(workbench: Workbench, lanes: Lanes) -> APIRouter:
@@ -52,6 +75,18 @@ def queue_router(workbench: Workbench, lanes: Lanes) -> APIRouter:
     @router.get("/queue/items/{sha}", response_model=schemas.ItemOut, summary="One item, as after an undo")
     async def item(sha: ImageId, annotator: schemas.AnnotatorName) -> JsonResponse:
         return JsonResponse(await lanes.queue.run(lambda: schemas.item_json(workbench.item(sha, annotator))))
+
+    @router.get(
+        "/queue/items/{sha}/explanation",
+        response_class=StreamingResponse,
+        responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+        summary="The explanation while the reasoner writes it, as server-sent events",
+        description="Each event `text` holds the explanation so far as a JSON string; the event `done` ends the "
+        "stream: then the item has the reasoner's answer, or none is to come.",
+    )
+    async def explanation(sha: ImageId, annotator: schemas.AnnotatorName) -> StreamingResponse:
+        events = _explanation(lambda: workbench.explanation_so_far(sha, annotator))
+        return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
     @router.get("/items/{sha}/detail", response_model=schemas.DetailOut, summary="What is behind one suggestion")
     async def detail(sha: ImageId, annotator: schemas.AnnotatorName) -> JsonResponse:

@@ -156,3 +156,21 @@ def test_images_given_back_are_free_for_others_who_are_told_when_they_would_be_a
     assert {i["id"] for i in fetch(real, annotator="bob")["items"]} == {i["id"] for i in held[:2]}
     real.post("/queue/release", json={"annotator": "ada"})
     assert fetch(real, annotator="bob", have=[])["free_at"] is None
+
+
+def test_the_explanation_stream_ends_at_once_where_no_answer_is_to_come(real: TestClient) -> None:
+    image = fetch(real)["items"][0]["id"]
+    answer = real.get(f"/queue/items/{image}/explanation", params={"annotator": "ada"})
+    assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.text == "event: done\ndata: {}\n\n"
+
+
+def test_the_explanation_streams_what_is_written_so_far_and_each_text_once(
+    real: TestClient, workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = fetch(real)["items"][0]["id"]
+    texts = iter([(None, True), ("A\nline", True), ("A\nline", True), ("A\nline and more", True), (None, False)])
+    monkeypatch.setattr(workbench, "explanation_so_far", lambda sha, annotator: next(texts))
+    answer = real.get(f"/queue/items/{image}/explanation", params={"annotator": "ada"})
+    events = ['event: text\ndata: "A\\nline"', 'event: text\ndata: "A\\nline and more"', "event: done\ndata: {}"]
+    assert answer.text == "".join(f"{event}\n\n" for event in events)

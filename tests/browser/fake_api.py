@@ -7,15 +7,16 @@ It keeps what a real store would: every event once by id, in order of arrival. T
 from __future__ import annotations
 
 import io
+import json
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 from PIL import Image, ImageDraw
 
 from ragvision_app.components import outbox
@@ -73,6 +74,11 @@ class Fake:
     picture: Callable[[int], Image.Image] | None = None
     state_of: Callable[[int], str] = lambda i: "shown"
     run_state: str = "done"
+    reasoner: str = "evidence"  # any other is slow, and has answered on those in `answered`
+    answered: set[int] = field(default_factory=set)
+    failing: str = ""  # why it gives no answer
+    against_the_scores: bool = False
+    drafts: tuple[str, ...] = ()  # what it writes before it answers
     down: bool = False
     held_by_others: bool = False
     free_at: str | None = None
@@ -205,7 +211,7 @@ class Fake:
             for c in range(7)
         ]
         name, other = self.name_of(flag - 1), self.name_of(runner_up - 1)
-        return blank | {
+        told = {
             "flag": flag,
             "runner_up": runner_up,
             "margin": (weights[ranked[0]] - weights[ranked[-1]]) / total,
@@ -223,6 +229,29 @@ class Fake:
             ],
             "heatmap": {"grid": [7, 7], "values": values, "scale": 0.05},
             "evidence": evidence,
+        }
+        return blank | told | self.reasoned(number, told)
+
+    def reasoned(self, number: int, told: dict[str, Any]) -> dict[str, Any]:
+        """What a slow reasoner changes in a suggestion."""
+        if self.reasoner == "evidence":
+            return {"reasoning": "none"}
+        if self.failing:
+            given = {"reasoning": "failed", "reason": self.failing}
+            return given | {"reasoner": f"evidence (no answer of {self.reasoner})", "prediction_id": number + 2000}
+        if number not in self.answered:
+            return {"reasoning": "pending", "reasoner": f"evidence (waiting for {self.reasoner})"}
+        flag = told["runner_up"] if self.against_the_scores else told["flag"]
+        return {
+            "reasoning": "answered",
+            "reasoner": self.reasoner,
+            "reasoner_probabilities": {str(flag): 0.83},
+            "prompt": "feedfeedfeed",
+            "prediction_id": number + 1000,
+            "flag": flag,
+            "runner_up": told["flag"] if self.against_the_scores else told["runner_up"],
+            "explanation": "A dark line crosses the cell, as in E2.",
+            "cited": [2],
         }
 
     def draw(self, number: int, side: int) -> bytes:
@@ -331,6 +360,20 @@ def create(fake: Fake) -> FastAPI:
     def item(image: str) -> dict[str, Any]:
         with fake.lock:
             return fake.item(int(image, 16))
+
+    @app.get("/api/queue/items/{image}/explanation")
+    def explanation(image: str) -> Response:
+        def events() -> Iterator[str]:
+            for text in fake.drafts:
+                yield f"event: text\ndata: {json.dumps(text)}\n\n"
+                time.sleep(0.05)
+            for _ in range(200):
+                if int(image, 16) in fake.answered or fake.failing:
+                    break
+                time.sleep(0.05)
+            yield "event: done\ndata: {}\n\n"
+
+        return StreamingResponse(events(), media_type="text/event-stream")
 
     @app.post("/api/queue/look-alikes")
     def look_alikes(body: dict[str, Any]) -> dict[str, Any]:

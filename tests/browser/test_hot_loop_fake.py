@@ -269,6 +269,79 @@ def test_a_suggestion_that_arrives_shows_a_cue_and_cannot_be_accepted_by_acciden
     assert site.kinds == ["accept"]
 
 
+VLM = "qwen2-vl Qwen2-VL-2B-Instruct-0123456789ab \u00b7 cpu \u00b7 float32"
+
+
+def test_a_slow_reasoners_words_come_in_while_it_writes_and_its_answer_takes_their_place(
+    page: Page, serve: Callable[..., Site]
+) -> None:
+    site = serve(reasoner=VLM, drafts=("A dark", "A dark line crosses"))
+    site.open(page)
+    site.ready(page)
+    explanation, reasoner = page.locator("[data-part=explanation]"), page.locator("[data-part=reasoner]")
+    expect(reasoner).to_contain_text("by the scores \u00b7 Qwen2-VL-2B-Instruct still looking")
+    expect(explanation).to_contain_text("Qwen2-VL-2B-Instruct A dark line crosses")
+    flag = page.locator("[data-part=flag-name]").text_content()
+    site.fake.answered |= set(range(40))
+    expect(explanation).to_have_text("A dark line crosses the cell, as in E2.")
+    expect(reasoner).to_contain_text("by Qwen2-VL-2B-Instruct \u00b7")
+    expect(page.locator("[data-part=flag-name]")).to_have_text(flag or "")
+    page.keyboard.press("a")
+    site.sent(page)
+    assert site.fake.events[0]["prediction_id"] == 1000
+
+
+def test_a_reasoner_that_disagrees_never_changes_what_the_accept_key_does(
+    page: Page, serve: Callable[..., Site]
+) -> None:
+    site = serve(reasoner=VLM, against_the_scores=True)
+    site.open(page)
+    site.ready(page)
+    flag = page.locator("[data-part=flag-name]").text_content()
+    site.fake.answered.add(0)
+    expect(page.locator(".rv-reasoner-second b")).to_contain_text("Qwen2-VL-2B-Instruct says")
+    expect(page.locator("[data-part=flag-name]")).to_have_text(flag or "")
+    page.keyboard.press("a")
+    site.sent(page)
+    first = site.fake.events[0]
+    assert (first["kind"], first["prediction_id"]) == ("accept", 0)  # the one that was on the screen
+    assert first["class_id"] == first["suggested_class"]
+
+
+def test_an_image_that_comes_with_the_reasoners_flag_shows_what_the_scores_say(
+    page: Page, serve: Callable[..., Site]
+) -> None:
+    site = serve(reasoner=VLM, against_the_scores=True, answered=set(range(300)))
+    site.open(page)
+    site.ready(page)
+    expect(page.locator(".rv-class.rv-suggested .rv-tag")).to_have_text("suggested")
+    expect(page.locator(".rv-class:not(.rv-suggested) .rv-tag")).to_have_text("by the scores")
+
+
+def test_a_reasoner_that_fails_is_named_with_its_reason_and_the_scores_can_be_accepted(
+    page: Page, serve: Callable[..., Site]
+) -> None:
+    site = serve(reasoner=VLM, failing="The server is away.")
+    site.open(page)
+    site.ready(page)
+    expect(page.locator("[data-part=explanation]")).to_contain_text("gave no answer: The server is away.")
+    page.keyboard.press("a")
+    site.sent(page)
+    assert site.kinds == ["accept"]
+
+
+def test_a_fast_hand_opens_no_streams(page: Page, serve: Callable[..., Site]) -> None:
+    site = serve(reasoner=VLM)
+    site.open(page)
+    site.ready(page)
+    for _ in range(10):
+        page.keyboard.press("a")
+        page.wait_for_timeout(60)
+    site.sent(page)
+    opened = sum(line.endswith("/explanation") for line in site.fake.requests)
+    assert opened <= 1  # of the first image, which was looked at while the others were loaded
+
+
 def test_evidence_numbers_light_the_same_boxes_on_hover_focus_and_tap(page: Page, serve: Callable[..., Site]) -> None:
     site = serve()
     site.open(page)

@@ -24,6 +24,7 @@ SCRIPTS = (
     "history.js",
     "tally.js",
     "refresher.js",
+    "listener.js",
     "heatmap.js",
     "preparer.js",
     "session.js",

@@ -60,6 +60,10 @@ export class Api {
     return this.call("GET", `/queue/items/${encodeURIComponent(image)}?annotator=${encodeURIComponent(annotator)}`);
   }
 
+  explanationUrl(image, annotator) {
+    return `${this.base}/queue/items/${encodeURIComponent(image)}/explanation?annotator=${encodeURIComponent(annotator)}`;
+  }
+
   lookAlikes(body) {
     return this.call("POST", "/queue/look-alikes", body);
   }

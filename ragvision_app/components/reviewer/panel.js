@@ -5,6 +5,14 @@ import { evidenceCards, explanationNodes } from "./evidence.js";
 const TAIL = 12;
 const NO_VLM = "no vision-language model";
 
+// What people call a reasoner: its model, without the hash of its weights and what stands behind it. Where the
+// scores speak in its place, the one that is waited for or gave no answer.
+export function reasonerName({ reasoner }) {
+  const other = /\((?:waiting for|no answer of) (.*)\)$/.exec(reasoner ?? "");
+  const [kind, model] = (other ? other[1] : (reasoner ?? "")).replace(/-[0-9a-f]{12}\b.*$/, "").split(" ");
+  return model ?? kind;
+}
+
 export class Panel {
   constructor(root, { onClass, onLight }) {
     this.root = root;
@@ -79,7 +87,7 @@ export class Panel {
     box.style.setProperty("--rv-class", safeColour(flag?.colour));
     const scores = new Map((suggestion.state === "shown" ? suggestion.scores : []).map((s) => [s.class_id, s.probability]));
     const best = flag ? scores.get(flag.id) : null;
-    const [kicker, title, detail, inFull = detail] = this.#words(suggestion, flag);
+    const [kicker, title, detail, inFull = detail] = this.#words(suggestion, flag, item.second);
     this.text("kicker", kicker);
     this.text("flag-name", title).title = title;
     this.text("flag-score", best === null || best === undefined ? "" : best.toFixed(2));
@@ -87,15 +95,18 @@ export class Panel {
     this.text("accept-name", flag ? `Accept ${flag.name}` : "Nothing to accept: press a class key");
     this.part("accept").disabled = !flag;
 
+    const byScores = shown && suggestion.reasoning === "answered" ? this.#highest(scores) : null;
+    const own = suggestion.reasoner_probabilities ?? {};
     for (const [id, { row, bar, probability, tag }] of this.rows) {
       const value = scores.get(id);
+      probability.title = own[id] === undefined ? "" : `${reasonerName(suggestion)}: ${own[id].toFixed(2)}`;
       bar.style.transform = `scaleX(${clamp(value ?? 0, 0, 1)})`;
       probability.textContent = value === undefined ? "" : value.toFixed(2);
       row.classList.toggle("rv-suggested", flag?.id === id);
       row.classList.toggle("rv-was", decided?.class_id === id);
-      tag.textContent = decided?.class_id === id ? "you, before" : flag?.id === id ? "suggested" : "";
+      tag.textContent = decided?.class_id === id ? "you, before" : flag?.id === id ? "suggested" : byScores === id ? "by the scores" : "";
     }
-    this.part("explanation").replaceChildren(...(shown ? explanationNodes(suggestion, this.onLight) : []));
+    this.#explain(item, shown);
     this.part("strip").replaceChildren(...(this.cards(item, pictures)?.nodes ?? []));
     if (this.scrolled) this.part("strip").scrollLeft = 0; // only then: it costs a layout
     this.scrolled = false;
@@ -107,6 +118,38 @@ export class Panel {
       ? `linear-gradient(90deg, rgb(${negative.join(" ")}), transparent, rgb(${positive.join(" ")}))`
       : "none";
     this.part("legend").hidden = !shown || !suggestion.heatmap;
+  }
+
+  #highest(scores) {
+    const [top] = [...scores].sort((one, other) => other[1] - one[1]);
+    return top ? top[0] : null;
+  }
+
+  // The suggestion's own words; before them what a slow reasoner has to say, or why it says nothing.
+  #explain(item, shown) {
+    const { suggestion, second } = item;
+    const nodes = shown ? explanationNodes(suggestion, this.onLight) : [];
+    const name = reasonerName(suggestion);
+    const lead = (kind, ...parts) => {
+      const line = make("span", `rv-reasoner rv-reasoner-${kind}`);
+      line.append(...parts);
+      nodes.unshift(line);
+    };
+    if (shown && second) {
+      const says = this.classes.get(second.flag)?.name;
+      const words = second.reason ? [`${name} gave no answer: ${second.reason}`] : [make("b", "", says ? `${name} says ${says}. ` : `${name} cannot tell. `), ...explanationNodes(second, this.onLight)];
+      lead("second", ...words);
+    } else if (shown && suggestion.reasoning === "pending") {
+      lead("pending", make("b", "", `${name} `), item.draft ?? "is still looking; the scores speak meanwhile.");
+    } else if (suggestion.state === "shown" && suggestion.reasoning === "failed") {
+      lead("failed", `${name} gave no answer: ${suggestion.reason}`);
+    }
+    this.part("explanation").replaceChildren(...nodes);
+  }
+
+  // A few more words of a slow reasoner, while it writes.
+  draft(item) {
+    this.#explain(item, true);
   }
 
   // No image is on screen, so nothing is suggested.
@@ -130,14 +173,15 @@ export class Panel {
     return item.cards;
   }
 
-  #words(suggestion, flag) {
+  #words(suggestion, flag, second) {
     const { state, reason } = suggestion;
     if (flag) {
-      const model = suggestion.reasoner?.startsWith("evidence") ? `by evidence \u00b7 ${NO_VLM}` : `by ${suggestion.reasoner}`;
+      const model = this.#model(suggestion, second);
       const rests = suggestion.calibrated ? ` \u00b7 calibrated: ${suggestion.calibrated}` : "";
       const kicker = suggestion.stale ? "Suggested, from an older support set" : "Suggested";
       const line = (encoder) => `${model} \u00b7 ${encoder}${rests}`;
-      return [kicker, flag.name, line(suggestion.encoder_name ?? suggestion.encoder), line(suggestion.encoder)];
+      const inFull = `${suggestion.reasoner} \u00b7 ${line(suggestion.encoder)}${suggestion.prompt ? ` \u00b7 prompt ${suggestion.prompt}` : ""}`;
+      return [kicker, flag.name, line(suggestion.encoder_name ?? suggestion.encoder), inFull];
     }
     if (state === "shown" && suggestion.flag !== null)
       return ["No suggestion", "The suggested class is gone", "It was archived since. The class keys work."];
@@ -147,6 +191,15 @@ export class Panel {
     if (state === "pending") return ["Suggestion pending", "Not computed yet", reason || "The class keys work already."];
     if (state === "failed") return ["Suggestion failed", "Label without it", reason || "The class keys work."];
     return ["No suggestion", "Label by eye", reason || "The class keys work already."];
+  }
+
+  // Who suggests.
+  #model(suggestion, second) {
+    if (second) return `by the scores \u00b7 ${reasonerName(second)} ${second.flag === null ? "cannot tell" : "disagrees"}`;
+    if (suggestion.reasoning === "pending") return `by the scores \u00b7 ${reasonerName(suggestion)} still looking`;
+    if (suggestion.reasoning === "failed") return `by the scores \u00b7 no answer of ${reasonerName(suggestion)}`;
+    if (suggestion.reasoner?.startsWith("evidence")) return `by evidence \u00b7 ${NO_VLM}`;
+    return `by ${reasonerName(suggestion)}`;
   }
 
   light(number) {
@@ -194,8 +247,11 @@ export class Panel {
 
   showRun(run) {
     const busy = run && ["loading", "computing"].includes(run.state);
+    const reasoning = busy && run.total && run.done >= run.total && typeof run.reasoned === "number";
     const words = !busy
       ? ""
+      : reasoning
+        ? `reasoned ${run.reasoned.toLocaleString("en")} of ${run.total.toLocaleString("en")}`
       : run.state === "loading" || !run.total
         ? "loading the encoder"
         : `suggestions ${run.done.toLocaleString("en")} of ${run.total.toLocaleString("en")}${run.seconds_left ? ` \u00b7 ${plural(Math.ceil(run.seconds_left), "second")}` : ""}`;

@@ -36,7 +36,7 @@ export class Refresher {
       const lacking = this.#held().some((item) => ["none", "pending"].includes(item.suggestion.state));
       if (!session.current || queue.wanted !== null) await session.fill();
       else if (working ? this.ticks % 2 === 0 : lacking && seldom) await session.fill(true);
-      await this.#refreshOld(working || seldom);
+      await this.#refreshOld(working || seldom, this.ticks % 2 === 0);
     } finally {
       this.busy = false;
     }
@@ -49,19 +49,20 @@ export class Refresher {
   }
 
   // Suggestions that were not computed, or have been computed again, when the items were fetched.
-  async #refreshOld(all) {
+  async #refreshOld(all, reasoned) {
     const version = this.session.run?.support_version;
     const old = ({ suggestion }) =>
       suggestion.state === "pending" ||
+      (reasoned && suggestion.reasoning === "pending") ||
       (all && (suggestion.state === "none" || suggestion.stale || (version && suggestion.state === "shown" && suggestion.support_version !== version)));
     try {
-      for (const item of this.#held().slice(0, AHEAD).filter(old).slice(0, AT_ONCE)) await this.#refresh(item);
+      for (const item of this.#held().slice(0, AHEAD).filter(old).slice(0, AT_ONCE)) await this.refresh(item);
     } catch (error) {
       this.session.problem = error instanceof Refused ? null : error.message;
     }
   }
 
-  async #refresh(item) {
+  async refresh(item) {
     const { session } = this;
     const news = await session.api.item(item.id, session.annotator);
     const same = news.suggestion.prediction_id === item.suggestion.prediction_id && news.suggestion.state === item.suggestion.state;

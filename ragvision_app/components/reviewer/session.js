@@ -4,6 +4,7 @@ import { History } from "./history.js";
 import { Outbox } from "./outbox.js";
 import { Pictures } from "./pictures.js";
 import { Preparer } from "./preparer.js";
+import { Listener } from "./listener.js";
 import { Queue } from "./queue.js";
 import { Refresher } from "./refresher.js";
 import { Tally } from "./tally.js";
@@ -39,6 +40,7 @@ export class Session {
     this.versions = new Map(); // image -> newest version that the server told or that we expect
     this.tally = new Tally();
     this.refresher = new Refresher(this);
+    this.listener = new Listener(this);
     this.preparer = new Preparer(this);
     this.refused = 0;
     this.run = null;
@@ -67,6 +69,7 @@ export class Session {
     if (this.view !== view) return;
     this.view = null;
     this.refresher.stop();
+    this.listener.stop();
   }
 
   // Gives back what is reserved for us, so that nobody waits for a closed tab. Resolves when it is done, or when
@@ -197,11 +200,13 @@ export class Session {
       this.shownAt = performance.now();
       if (keyTime !== null) (window.__rvLatency ??= []).push(performance.now() - keyTime);
       this.preparer.drawLater();
+      this.listener.follow(item);
     });
   }
 
   showNothing() {
     this.turn += 1;
+    this.listener.stop();
     this.current = null;
     this.painted = false;
     this.view?.showNothing();
@@ -378,11 +383,26 @@ export class Session {
 
   // What is on screen changes only where nothing was, and with a visible cue.
   suggestionArrived(item, suggestion) {
-    if (item.suggestion.state === "shown") return;
+    if (item.suggestion.state === "shown") return this.#reasonerAnswered(item, suggestion);
     item.suggestion = suggestion;
     this.fresh = performance.now();
     this.preparer.heat(item);
     this.view?.suggestionArrived(item, this.before.get(item.id) ?? null);
+    this.listener.follow(item);
+    return null;
+  }
+
+  // A slow reasoner has answered on the image on screen. Its words come in at once; what the accept key does
+  // stays what it was: another flag stands beside the suggestion, as a second opinion.
+  #reasonerAnswered(item, news) {
+    const { suggestion } = item;
+    const told = news.state === "shown" && news.run_id === suggestion.run_id && news.reasoning !== "pending";
+    if (suggestion.reasoning !== "pending" || item.second || !told) return;
+    if (news.flag === suggestion.flag) item.suggestion = news;
+    else item.second = news;
+    item.draft = null;
+    this.preparer.heat(item);
+    this.view?.reasonerAnswered(item, this.before.get(item.id) ?? null);
   }
 
   refuse(sentence) {

@@ -4,7 +4,7 @@ import { ConnectionDialog } from "./connection.js";
 import { Dialogs } from "./dialogs.js";
 import { Input } from "./input.js";
 import { Messages } from "./messages.js";
-import { Panel } from "./panel.js";
+import { Panel, reasonerName } from "./panel.js";
 import { Preferences } from "./preferences.js";
 import { Stage } from "./stage.js";
 import { plural, safeColour } from "./dom.js";
@@ -104,6 +104,20 @@ export class View {
     void flag.offsetWidth; // restarts the animation
     flag.classList.add("rv-arrived");
     this.messages.toast("The suggestion for this image has arrived.");
+  }
+
+  draft(item) {
+    this.panel.draft(item);
+  }
+
+  reasonerAnswered(item, before) {
+    this.panel.showItem(item, before, this.session.pictures);
+    this.stage.replaceOverlays(item.heat, this.#boxes(item));
+    this.session.preparer.drawLater();
+    if (!item.second) return;
+    const other = this.panel.classes.get(item.second.flag)?.name;
+    const says = other ? `says ${other}` : "cannot tell";
+    this.messages.toast(`${reasonerName(item.second)} ${says}; accepting still labels ${this.panel.classes.get(item.suggestion.flag)?.name}.`, 4000);
   }
 
   showNothing() {
