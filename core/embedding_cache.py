@@ -186,3 +186,14 @@ class EmbeddingCache:
             return False
         self._checked.add(sha)
         return True
+
+
+def stored_images(folder: Path) -> dict[str, int]:
+    """Encoder id → how many embeddings are kept under ``folder``; cheap: no embedding is read."""
+    found = {}
+    for index in sorted(folder.glob("*/index.bin")):
+        try:
+            found[index.parent.name] = index.stat().st_size // _RECORD.size
+        except OSError:  # deleted in between
+            continue
+    return found

@@ -6,6 +6,8 @@ the command line's ``predict`` and the tests run the very same code.
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -79,6 +81,7 @@ class Engine:
         self.pipeline = pipeline
         self._load = load
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="decode")
+        self._pace: deque[tuple[float, int]] = deque(maxlen=40)  # seconds and images of the last batches
         self.encoded = 0  # images that went through an encoder, for progress and for tests
 
     @property
@@ -119,9 +122,22 @@ class Engine:
             keys, pixels, bad = self._decode(missing[start : start + BATCH])
             unusable += bad
             if keys:
-                cache.add(keys, encoder.embed_batch(pixels))
-                self.encoded += len(keys)
+                cache.add(keys, self._embed(encoder, pixels))
         return unusable
+
+    def _embed(self, encoder: Encoder, pixels: Sequence[Image.Image], *, whole_map: bool = False) -> Embeddings:
+        began = time.monotonic()
+        embeddings = encoder.embed_batch(pixels, whole_map=whole_map)
+        self._pace.append((time.monotonic() - began, len(pixels)))
+        self.encoded += len(pixels)
+        return embeddings
+
+    @property
+    def images_per_second(self) -> float | None:
+        """How fast the encoder was lately; None before it saw a batch after its first, which loads the model."""
+        recent = list(self._pace)
+        seconds, images = sum(s for s, _ in recent[1:]), sum(n for _, n in recent[1:])
+        return images / seconds if seconds > 0 else None
 
     def _decode(self, keys: Sequence[str]) -> tuple[list[str], list[Image.Image], list[Unusable]]:
         def one(key: str) -> Image.Image | ImageError:
@@ -205,8 +221,7 @@ class Engine:
         self, fitted: FittedSupport, query: QueryImage, *, on_text: Callable[[str, str], None] | None = None
     ) -> Prediction:
         """The full prediction of an image that is in no project: encoded now, and nothing is kept."""
-        embeddings = self.query_encoder.embed_batch([query.load()], whole_map=True)
-        self.encoded += 1
+        embeddings = self._embed(self.query_encoder, [query.load()], whole_map=True)
         return self.pipeline.predict(fitted, [query], embeddings, on_text=on_text)[0]
 
     def _with_positions(self, keys: Sequence[str]) -> tuple[list[str], Embeddings | None, list[Unusable]]:
@@ -223,8 +238,7 @@ class Engine:
             cached = self._query_cache.get(list(maps))
             parts.append((list(maps), with_map(cached, np.stack(list(maps.values())))))
         if good:
-            fresh = self.query_encoder.embed_batch(pixels, whole_map=True)
-            self.encoded += len(good)
+            fresh = self._embed(self.query_encoder, pixels, whole_map=True)
             rows = [i for i, key in enumerate(good) if key not in in_patches]
             if rows:
                 self._query_cache.add([good[i] for i in rows], fresh[rows])

@@ -32,6 +32,17 @@ class Missing:
         return bool(now) and now != self.found
 
 
+def why_missing(adapter: ModuleType, settings: PipelineSettings) -> str:
+    """The sentence that says what of the model's files is not there; empty where all are. Loads nothing."""
+    look = getattr(adapter, "model_files", None)
+    try:
+        if look is not None:
+            look(settings)
+    except ModelUnavailable as error:
+        return str(error)
+    return ""
+
+
 def _files(adapter: ModuleType, settings: PipelineSettings) -> str:
     """What tells one state of the model's files from another; empty where they are not all there."""
     look = getattr(adapter, "model_files", None)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from core import exports, imports
 from core.calibration import LeaveOneOut
+from core.choices import cost_of
 from core.embedding_cache import EmbeddingCache
 from core.encoders import create_encoders, create_encoders_or_stand_in
 from core.engine import Cache, Engine
@@ -27,13 +28,16 @@ from core.imports import ImageSource, ImportReport, Refused, SupportReport, uplo
 from core.imports.labels import LabelImport, import_labels
 from core.inference import InferenceService
 from core.labelling import Detail, Labelling, QueueItem
+from core.loaded import Loaded, look
 from core.look_alikes import most_alike
 from core.memory_cache import MemoryCache
 from core.pipeline import Pipeline
 from core.ports import load_adapter
 from core.position_cache import PositionCache
 from core.project import NOTICE_FILE, Project
-from core.reasoners import create_reasoner, create_reasoner_or_stand_in, memory_note
+from core.prompt_format import Form
+from core.prompt_preview import PromptPreview, preview_prompt, stored_request
+from core.reasoners import create_reasoner, create_reasoner_or_stand_in, memory_note, prompt_format
 from core.run_status import RunStatus, what_is_missing
 from core.runs import RunWorker
 from core.settings import PipelineSettings, Settings
@@ -168,6 +172,33 @@ class Workbench:
     def choose_recipe(self, recipe: str) -> None:
         """Another recipe; raises InvalidSettings for one that there is not."""
         self.save_settings(replace(self._settings, pipeline=replace(self._settings.pipeline, recipe=recipe)))
+
+    def prompt_preview(self, image: str, settings: PipelineSettings, form: Form | None = None) -> PromptPreview | None:
+        """What a model would be shown for this image under ``settings``; None where no class is on offer.
+
+        Loads no model. ``form`` is that of the answer asked for; None: the one that the reasoner prefers. Raises
+        NotFound, ImageError.
+        """
+        reading = prompt_format(settings.reasoner, settings)
+        request, why_bare = stored_request(self.store, image, self._load)
+        chosen = form or (reading.forms[0] if reading.forms else "letter")
+        return preview_prompt(request, settings, reading, form=chosen, why_bare=why_bare)
+
+    def loaded(self) -> Loaded:
+        """What is loaded, from where, how large and how fast lately."""
+        return look(self._worker.engine, self.run_status(), self._settings.pipeline, self.store, self.project)
+
+    def cost_of(self, settings: PipelineSettings) -> list[str]:
+        """What putting these settings in force makes the worker do, a sentence each."""
+        support = len(self.store.support_set().images)
+        return cost_of(
+            self._settings.pipeline,
+            settings,
+            queries=self.store.count_images() - support,
+            support=support,
+            embeddings=self.project.cache_dir / "embeddings",
+            speed=self.loaded().speed,
+        )
 
     @property
     def notice(self) -> str:

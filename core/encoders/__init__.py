@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
 from weakref import WeakValueDictionary
 
 from core.errors import ModelUnavailable
-from core.ports import Encoder, load_adapter
+from core.ports import Encoder, adapter_names, load_adapter
 from core.settings import PipelineSettings
-from core.stand_ins import Missing
+from core.stand_ins import Missing, why_missing
 
 log = logging.getLogger("ragvision.encoders")
 
@@ -91,6 +92,36 @@ def for_default(settings: PipelineSettings) -> PipelineSettings:
         support_res=sides[1],
         support_patch_size=patch,
     )
+
+
+# --------------------------------------------------------------------------- told before anything is loaded
+def names() -> list[str]:
+    """Every encoder that there is, the default first."""
+    return sorted(adapter_names(_HERE), key=lambda name: (name != DEFAULT, name))
+
+
+def settings_of(name: str, optional: Collection[str]) -> frozenset[str]:
+    """Those of the ``optional`` settings that the encoder looks at; all, where it does not say."""
+    return frozenset(getattr(load_adapter(_HERE, name, "encoder"), "SETTINGS", optional)) & frozenset(optional)
+
+
+def own_patch(name: str, settings: PipelineSettings) -> int:
+    """Side of the encoder's own patch under these settings, in pixels; 32 where that cannot be told yet."""
+    tell = getattr(load_adapter(_HERE, name, "encoder"), "own_patch", None)
+    return _DEFAULT_PATCH if tell is None else int(tell(settings))
+
+
+def check(settings: PipelineSettings) -> None:
+    """Raises InvalidSettings where the encoder cannot have these sizes, as far as that is known without its model."""
+    tell = getattr(load_adapter(_HERE, settings.encoder, "encoder"), "check", None)
+    if tell is not None:
+        for side in (settings.input_resolution, settings.support_res):
+            tell(settings, side)
+
+
+def missing(name: str, settings: PipelineSettings) -> str:
+    """The sentence that says which file of the encoder's model is not there; empty where all are."""
+    return why_missing(load_adapter(_HERE, name, "encoder"), settings)
 
 
 _HERE = sys.modules[__name__]

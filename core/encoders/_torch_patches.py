@@ -168,6 +168,11 @@ class TorchPatchEncoder:
         return self._placement.words
 
     @property
+    def source(self) -> Path:
+        """The folder that the model comes from."""
+        return self._folder.path
+
+    @property
     def patch_pixels(self) -> int:
         """Side of a patch in pixels of the resized image."""
         return self._patch_pixels

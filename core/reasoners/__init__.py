@@ -12,7 +12,7 @@ from core.errors import ModelUnavailable
 from core.ports import Reasoner, ReasonRequest, adapter_names, load_adapter
 from core.prompt_format import PromptFormat
 from core.settings import PipelineSettings
-from core.stand_ins import Missing
+from core.stand_ins import Missing, why_missing
 from core.types import Answer
 
 log = logging.getLogger("ragvision.reasoning")
@@ -53,6 +53,16 @@ def prompt_format(name: str, settings: PipelineSettings) -> PromptFormat:
     """How the reasoner reads prompts, told without loading its model; without forms it reads none."""
     tell = getattr(load_adapter(_HERE, name, "reasoner"), "prompt_format", None)
     return PromptFormat() if tell is None else cast(PromptFormat, tell(settings))
+
+
+def names() -> list[str]:
+    """Every reasoner that there is, the default first."""
+    return sorted(adapter_names(_HERE), key=lambda name: (name != DEFAULT, name))
+
+
+def missing(name: str, settings: PipelineSettings) -> str:
+    """The sentence that says which file of the reasoner's model is not there; empty where all are."""
+    return why_missing(load_adapter(_HERE, name, "reasoner"), settings)
 
 
 def settings_of(name: str, optional: Collection[str]) -> frozenset[str]:

@@ -11,6 +11,7 @@ import inspect
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from core.errors import ModelUnavailable, ReasoningFailed
@@ -87,6 +88,16 @@ class VisionLanguageReasoner:
     def prompt_version(self) -> str:
         """Named in provenance."""
         return template_of(self._settings).version
+
+    @property
+    def source(self) -> Path:
+        """The folder that the model comes from."""
+        return self._loaded.source.folder
+
+    @property
+    def device(self) -> str:
+        """Where it runs, and in which numbers."""
+        return self._loaded.place.shown
 
     @property
     def memory(self) -> str:

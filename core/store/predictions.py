@@ -182,3 +182,13 @@ def prune(db: sqlite3.Connection, keep_runs: int) -> int:
         " AND NOT EXISTS (SELECT 1 FROM events e WHERE e.prediction_id = predictions.id)",
         (keep_runs,),
     ).rowcount
+
+
+def recent_milliseconds(db: sqlite3.Connection, run_id: int, step: str, limit: int) -> list[float]:
+    """How long a step (``reason``, ``score`` …) took for the last complete predictions of a run, newest first."""
+    rows = db.execute(
+        "SELECT json_extract(b.body, ?) FROM predictions p JOIN prediction_bodies b ON b.id = p.id"
+        " WHERE p.run_id = ? AND p.complete = 1 AND p.status = 'ok' ORDER BY p.id DESC LIMIT ?",
+        (f'$.ms."{step}"', run_id, limit),
+    )
+    return [float(row[0]) for row in rows if row[0] is not None]

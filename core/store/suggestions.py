@@ -154,6 +154,11 @@ class Suggestions(Access):
             chosen = run_id if run_id is not None else (current.id if current else None)
             return [] if chosen is None else predictions.failed(db, chosen)
 
+    def recent_milliseconds(self, run_id: int, step: str, limit: int = 40) -> list[float]:
+        """How long a step (``reason``, ``score`` …) took for the last complete predictions of a run, newest first."""
+        with self._pool.read() as db:
+            return predictions.recent_milliseconds(db, run_id, step, limit)
+
     def prune_predictions(self, keep_runs: int = 3) -> int:
         """Deletes predictions of older runs, except those that an event names; returns how many."""
         with self._pool.write() as db:
