@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from core.engine import Engine
 from core.errors import RagVisionError
+from core.ports import Reasoner
 from core.reasoners import in_its_place
 from core.scoring import FittedSupport
 from core.store import Store
@@ -31,7 +32,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 2.0, 300.0  # seconds
 class ReasoningLane:
     """One run's questions to its reasoner. Public methods may be called from any thread and never wait.
 
-    ``engine`` has the slow reasoner; ``on_progress`` is called from the lane's thread after each answer.
+    ``reasoner`` is asked instead of the engine's own; ``on_progress`` is called from the lane's thread after each
+    answer.
     """
 
     def __init__(
@@ -40,11 +42,12 @@ class ReasoningLane:
         engine: Engine,
         fitted: FittedSupport,
         run_id: int,
+        reasoner: Reasoner,
         *,
         on_progress: Callable[[], None],
     ) -> None:
         self._store, self._engine, self._fitted, self._run_id = store, engine, fitted, run_id
-        self._on_progress = on_progress
+        self._reasoner, self._on_progress = reasoner, on_progress
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stopped = threading.Event()
@@ -178,7 +181,8 @@ class ReasoningLane:
     def _ask(self, chunk: Sequence[str]) -> list[Prediction]:
         records = self._store.images_by_id(set(chunk))
         present = [i for i in chunk if i in records]
-        told = self._engine.predict(self._fitted, [records[i] for i in present], on_text=self._heard)
+        wanted = [records[i] for i in present]
+        told = self._engine.predict(self._fitted, wanted, reasoner=self._reasoner, on_text=self._heard)
         if self._stopped.is_set():
             return []
         shown = self._store.predictions(self._run_id, present)

@@ -21,21 +21,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
 
-import numpy as np
-
 from core.engine import Engine
 from core.errors import NotReady, RagVisionError
 from core.pipeline import is_slow
-from core.ports import Reasoner, short_name
 from core.reasoners import meanwhile
 from core.reasoning_lane import ReasoningLane
-from core.run_status import RunStatus, left_out, looking, reasoned, what_is_missing
-from core.scoring import FittedSupport, Scores
+from core.remembered_answers import RememberedAnswers, Remembering
+from core.run_job import Job
+from core.run_status import RunStatus, looking, what_is_missing
+from core.scoring import FittedSupport
 from core.settings import PipelineSettings
 from core.standing_scores import StandingScores
 from core.store import Store
 from core.support_fit import calibrated_on_labels, calibration_rung, fit_support
-from core.types import ClassScore, Prediction, Reasoning, Status, SupportSet
+from core.types import Reasoning, Status, SupportSet
 
 log = logging.getLogger("ragvision.runs")
 
@@ -43,31 +42,7 @@ CHUNK = 8  # images between two looks at the priorities: about 0.1 s of work
 SCORE_CHUNK = 128
 KEPT_RUNS = 10  # older runs' predictions are deleted, save those that somebody decided on
 LOOK_SECONDS = 5.0  # how often the store is looked at: another process (the command line) may have changed it
-NOTHING = Scores(np.zeros((0, 0)), np.zeros((0, 0)), None, None)
 WORKER = "workbench"  # counts are asked for in some name
-
-
-class _Job:
-    """One run under way: the configuration, what is scored and what is still to be predicted."""
-
-    def __init__(
-        self, engine: Engine, support: SupportSet, fitted: FittedSupport, run_id: int, calibration_labels: int
-    ) -> None:
-        self.engine = engine
-        self.support = support
-        self.fitted = fitted
-        self.run_id = run_id
-        self.calibration_labels = calibration_labels
-        self.calibration_tried = 0  # a rung that was looked at in vain, e.g. all labels of one class
-        self.to_score: deque[str] = deque()
-        self.to_predict: dict[str, None] = {}  # an ordered set
-        self.total = 0
-        self.images = 0  # in the project when the queries were listed
-        self.finished = False
-        self.standing: tuple[dict[str, int], Scores] = ({}, NOTHING)  # image → row, and the scores
-        self.margins: dict[str, float] = {}
-        self.lane: ReasoningLane | None = None  # where a slow reasoner answers
-        self.meanwhile: Reasoner | None = None  # who speaks until it has
 
 
 class RunWorker:
@@ -102,10 +77,11 @@ class RunWorker:
         self._changed = True
         self._status = RunStatus("idle", "The suggestions are not being computed.")
         self._engine: Engine | None = None
-        self._job: _Job | None = None
+        self._job: Job | None = None
         self._standing: StandingScores | None = None
         self._speed: deque[tuple[float, int]] = deque(maxlen=50)
         self._looked = 0.0
+        self._answers = RememberedAnswers()
         self._left_out: tuple[str, ...] = ()  # support images that cannot be read
 
     # ------------------------------------------------------------------ from other threads
@@ -247,23 +223,22 @@ class RunWorker:
         if job.to_predict:
             self._predict(job, list(islice(job.to_predict, CHUNK)))
             return True
-        if job.lane is not None and job.lane.left:
-            self._say_progress(job, "computing")
-            return False  # the lane wakes this thread
-        if not job.finished:
+        if not job.prepared:
+            self._prepare_for_changes(job)
+            job.prepared = True
+        answered = job.lane is None or not job.lane.left  # until then the lane wakes this thread
+        if answered and not job.finished:
             self._store.finish_run(job.run_id)
             self._store.prune_predictions(KEPT_RUNS)
-            self._say_progress(job, "done")
-            self._prepare_for_changes(job)
             job.finished = True
-        self._say_progress(job, "done")
+        self._say_progress(job, "done" if answered else "computing")
         if self._calibration_is_due(job):
             tried = calibration_rung(self._store.counts(WORKER).labelled)
             self._new_job(job.engine.settings, job.support).calibration_tried = tried
             return True
         return False
 
-    def _prepare_for_changes(self, job: _Job) -> None:
+    def _prepare_for_changes(self, job: Job) -> None:
         """While nobody waits: the next change of the support set then re-scores the whole queue at once."""
         standing = self._standing
         images = job.engine.cached(self._store.query_images())
@@ -273,7 +248,7 @@ class RunWorker:
             self._standing = None  # lets go of the memory before the new one takes it
             self._standing = StandingScores(job.engine, job.fitted, images)
 
-    def _current_job(self) -> _Job | None:
+    def _current_job(self) -> Job | None:
         job = self._job
         if job is not None and not self._changed:
             return job
@@ -298,7 +273,7 @@ class RunWorker:
             self._standing = job = None  # lets go of the old models before the new ones are loaded
         return self._new_job(settings, support)
 
-    def _new_job(self, settings: PipelineSettings, support: SupportSet) -> _Job:
+    def _new_job(self, settings: PipelineSettings, support: SupportSet) -> Job:
         missing = what_is_missing(support)
         if missing:
             raise NotReady(missing)
@@ -316,16 +291,17 @@ class RunWorker:
             code_version=self._code_version,
         )
         self._drop_job()
-        self._job = job = _Job(engine, support, fitted, run_id, labels)
+        self._job = job = Job(engine, support, fitted, run_id, labels)
         if is_slow(engine.pipeline.reasoner):
             job.meanwhile = meanwhile(engine.pipeline.reasoner, settings)
-            job.lane = ReasoningLane(self._store, engine, fitted, run_id, on_progress=self._wake.set)
+            asked = Remembering(engine.pipeline.reasoner, settings, self._answers)
+            job.lane = ReasoningLane(self._store, engine, fitted, run_id, asked, on_progress=self._wake.set)
         if self._standing is not None and self._standing.serves(engine, fitted):
             job.standing = self._standing.update(fitted)
         self._list_images(job)
         return job
 
-    def _calibration_is_due(self, job: _Job) -> bool:
+    def _calibration_is_due(self, job: Job) -> bool:
         """Whether people have labelled twice as many images as the calibration rests on."""
         labelled = self._store.counts(WORKER).labelled
         return calibration_rung(labelled) > max(job.calibration_labels, job.calibration_tried)
@@ -340,9 +316,9 @@ class RunWorker:
             self._engine = self._compose(settings)
         return self._engine
 
-    def _list_images(self, job: _Job) -> None:
+    def _list_images(self, job: Job) -> None:
         """Reads from the store what is still to be done under this run."""
-        job.finished = False
+        job.finished = job.prepared = False
         job.images = self._store.count_images()
         queries = self._store.query_images()
         # what could not be read is tried again: its file may have been put back
@@ -371,14 +347,14 @@ class RunWorker:
         return len(unusable) < len(todo)
 
     # ------------------------------------------------------------------ work
-    def _score_some(self, job: _Job) -> None:
+    def _score_some(self, job: Job) -> None:
         chunk = [job.to_score.popleft() for _ in range(min(SCORE_CHUNK, len(job.to_score)))]
         known, standing = job.standing
-        light = [_scored(job, image, standing, known[image]) for image in chunk if image in known]
+        light = [job.scored(image, standing, known[image]) for image in chunk if image in known]
         rest = [image for image in chunk if image not in known]
         if rest:
             scores = job.engine.score(job.fitted, rest)
-            light += [_scored(job, image, scores, row) for row, image in enumerate(rest)]
+            light += [job.scored(image, scores, row) for row, image in enumerate(rest)]
         for prediction in light:
             job.margins[prediction.image] = prediction.margin if prediction.margin is not None else 2.0
         self._store.save_predictions(job.run_id, light)
@@ -386,13 +362,13 @@ class RunWorker:
             job.to_predict = dict.fromkeys(sorted(job.to_predict, key=lambda i: job.margins.get(i, 2.0)))
         self._say_progress(job, "computing")
 
-    def _take_urgent(self, job: _Job) -> list[str]:
+    def _take_urgent(self, job: Job) -> list[str]:
         with self._lock:
             wanted = [image for image in self._urgent if image in job.to_predict]
             self._urgent = dict.fromkeys(wanted[CHUNK:])
         return wanted[:CHUNK]
 
-    def _predict(self, job: _Job, chunk: Sequence[str]) -> None:
+    def _predict(self, job: Job, chunk: Sequence[str]) -> None:
         records = self._store.images_by_id(set(chunk))
         began = time.monotonic()
         found = job.engine.predict(job.fitted, [records[i] for i in chunk], reasoner=job.meanwhile)
@@ -419,64 +395,5 @@ class RunWorker:
             recipe=settings.recipe,
         )
 
-    def _say_progress(self, job: _Job, state: str) -> None:
-        left = len(job.to_predict)
-        stale = len(job.to_score)
-        spent, images = sum(s for s, _ in self._speed), sum(n for _, n in self._speed)
-        seconds = spent / images * left if images and left else None
-        done = job.total - left
-        unanswered = 0 if job.lane is None else job.lane.left + job.lane.given_up
-        if not job.total:
-            sentence = "The support set is ready, and there is no image to label yet. Import some on the Images page."
-        elif state == "done":
-            sentence = f"Suggestions for all {job.total:,} images are ready."
-        else:
-            sentence = f"Computing suggestions: {done:,} of {job.total:,} images."
-        if self._left_out:
-            sentence += f" {left_out(self._left_out)}"
-        if job.lane is not None and job.total:
-            sentence += (
-                f" {reasoned(short_name(job.engine.pipeline.reasoner.id), done - unanswered, done, job.lane.trouble)}"
-            )
-        sentence = " ".join([sentence, *job.engine.notes])  # what stands in for a model that is missing
-        self._status = RunStatus(
-            state,
-            sentence,
-            done=done,
-            total=job.total,
-            encoder=short_name(job.engine.query_encoder.id),
-            reasoner=job.engine.pipeline.reasoner.id,
-            recipe=job.engine.settings.recipe,
-            support_version=job.support.version,
-            stale=stale,
-            seconds_left=seconds,
-            device=job.engine.query_encoder.device,
-            reasoned=None if job.lane is None else max(0, done - unanswered),
-            images_per_second=images / spent if spent and images else None,
-            seconds_per_answer=None if job.lane is None else job.lane.seconds_per_answer,
-        )
-
-
-def _scored(job: _Job, image: str, scores: Scores, row: int) -> Prediction:
-    """A prediction that has its scores and not yet its evidence."""
-    logits, probabilities = scores.logits[row], scores.probabilities[row]
-    order = np.argsort(-logits)
-    ids = job.fitted.class_ids
-    return Prediction(
-        image=image,
-        status=Status.OK,
-        flag=ids[order[0]],
-        runner_up=ids[order[1]] if len(order) > 1 else None,
-        margin=float(probabilities[order[0]] - probabilities[order[1]]) if len(order) > 1 else None,
-        scores=tuple(ClassScore(c, float(p), float(z)) for c, p, z in zip(ids, probabilities, logits, strict=True)),
-        evidence=(),
-        contributions=None,
-        explanation="",
-        cited_evidence=(),
-        transcript="",
-        encoder=job.engine.query_encoder.id,
-        reasoner=job.engine.pipeline.reasoner.id,
-        recipe=job.engine.settings.recipe,
-        support_version=job.support.version,
-        calibrated=job.fitted.calibrated,
-    )
+    def _say_progress(self, job: Job, state: str) -> None:
+        self._status = job.status(state, self._speed, self._left_out)
