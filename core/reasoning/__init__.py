@@ -6,7 +6,7 @@ reason. Names of classes and text inside images can bend the content of an answe
 
 from __future__ import annotations
 
-from core.reasoning._answer import averaged, explained, failed, parse_answer
+from core.reasoning._answer import averaged, explained, explanation_so_far, failed, parse_answer
 from core.reasoning._asking import ask
 from core.reasoning._prompt import (
     JSON_FORM,
@@ -34,6 +34,7 @@ __all__ = [
     "build_prompt",
     "explained",
     "explanation_question",
+    "explanation_so_far",
     "failed",
     "fitted",
     "gather",

@@ -85,6 +85,7 @@ _WHY = ("explanation", "reason", "rationale", "because")
 _ABSTAINED = frozenset({"null", "none", "abstain", "abstained", "unsure", "unknown", "i cannot tell", "cannot tell"})
 _COMMENT = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|/\*.*?\*/|,(?=\s*[}\]])', re.DOTALL)
 _MOST_OBJECTS = 64
+_BEGUN = re.compile(r'"explanation"\s*:\s*"((?:[^"\\]|\\u[0-9a-fA-F]{4}|\\[^u])*)')
 
 
 class _Unusable(Exception):
@@ -205,6 +206,17 @@ def _of_the_prompt(found: Iterable[int], numbers: Collection[int]) -> tuple[tupl
     distinct = dict.fromkeys(n for n in found)
     known = tuple(n for n in distinct if n in numbers)
     return known, len(distinct) - len(known)
+
+
+def explanation_so_far(text: str) -> str:
+    """The explanation in a JSON object that is still being written; empty where it has not begun."""
+    begun = _BEGUN.search(text[:_READ])
+    if begun is None:
+        return ""
+    try:
+        return storable(str(json.loads(f'"{begun[1]}"', strict=False)))
+    except ValueError:  # cut inside an escape
+        return ""
 
 
 def averaged(parts: Sequence[Mapping[int, float]]) -> dict[int, float]:
