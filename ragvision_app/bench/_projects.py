@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -23,6 +24,22 @@ def scratch() -> Iterator[Path]:
     """A folder that is gone afterwards."""
     with TemporaryDirectory(prefix="ragvision-bench-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Models are written and read without progress bars and advice."""
+    from transformers.utils import logging as library
+
+    logging: Any = library
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        logging.enable_progress_bar()
 
 
 def texture(path: Path, seed: int, *, side: int = 300) -> Path:

@@ -12,7 +12,7 @@ from PIL import Image
 from core.encoders import create_encoder
 from core.settings import PipelineSettings
 from ragvision_app.bench._clock import in_turn, seconds
-from ragvision_app.bench._projects import scratch, texture
+from ragvision_app.bench._projects import quiet, scratch, texture
 from ragvision_app.bench._row import Figure, Row, RowFailed, Scale, at_least
 
 WHAT = "CLIP's patches"
@@ -63,12 +63,9 @@ def measure(scale: Scale) -> Row:
 def random_clip(folder: Path, sizes: dict[str, Any]) -> Path:
     """A CLIP's vision part as a folder that the adapter loads as it loads a real one."""
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
-    from transformers.utils import logging as library
 
-    logging: Any = library
-    logging.disable_progress_bar()
-    CLIPVisionModelWithProjection(CLIPVisionConfig(**sizes)).save_pretrained(folder)
-    logging.enable_progress_bar()
+    with quiet():
+        CLIPVisionModelWithProjection(CLIPVisionConfig(**sizes)).save_pretrained(folder)
     numbers = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "rescale_factor": 1 / 255, "resample": 3}
     (folder / "preprocessor_config.json").write_text(json.dumps(numbers))
     return folder
