@@ -72,6 +72,8 @@ def scores_figure(prediction: Prediction, classes: Sequence[ClassRecord], colour
     kinds = {c.id: c for c in classes}
     scores = sorted(prediction.scores, key=lambda s: s.probability)
     labels = _distinct([kinds[s.class_id].name if s.class_id in kinds else "archived class" for s in scores])
+    own = prediction.class_probabilities or {}
+    reasoner = [math.log(p) if (p := own.get(s.class_id)) else None for s in scores]
     figure = go.Figure(
         go.Bar(
             x=[s.probability for s in scores],
@@ -86,6 +88,7 @@ def scores_figure(prediction: Prediction, classes: Sequence[ClassRecord], colour
     for name, values, symbol, size, inside, edge in (  # seen on every class colour, and on each other
         ("whole image alone", [s.whole for s in scores], "circle", 15, colours.paper, colours.text),
         ("patches alone", [s.patch for s in scores], "diamond", 10, colours.text, colours.paper),
+        (f"{short_name(prediction.reasoner)} alone", reasoner, "square", 11, colours.quiet, colours.paper),
     ):
         pairs = [(math.exp(v), label) for v, label in zip(values, labels, strict=True) if v is not None]
         if pairs:
@@ -227,3 +230,8 @@ def draw_details(workbench: Workbench, image: str, annotator: str) -> None:
         f"support set {prediction.support_version[:12]} · run {detail.suggestion.run_id}",
         help=f"Encoder: {prediction.encoder}",
     )
+    if prediction.transcript:
+        with st.expander("What the reasoner was shown and what it answered", icon=":material/forum:"):
+            if prediction.dropped_citations:
+                st.caption(f"Left out: {prediction.dropped_citations} numbers that it cites and that it was not shown.")
+            st.code(prediction.transcript, language=None, wrap_lines=True)

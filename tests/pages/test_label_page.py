@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -145,6 +146,12 @@ def test_the_scores_chart_shows_probabilities_in_class_colours_and_the_halves_th
     assert list(bars.marker.color) == ["#0072b2", "#e69f00"]
     assert [m.name for m in marks] == ["patches alone"]
     assert list(marks[0].x) == pytest.approx([0.3, 0.3])
+
+
+def test_a_vision_language_models_own_probabilities_are_marked_beside_the_scores() -> None:
+    told = replace(prediction(), reasoner="qwen2-vl Tiny-0123456789ab · cpu", class_probabilities={CLASSES[0].id: 0.8})
+    mark = scores_figure(told, CLASSES, theme.LIGHT).data[-1]
+    assert mark.name == "qwen2-vl Tiny alone" and list(mark.x) == pytest.approx([0.8])
 
 
 def test_classes_of_the_same_long_beginning_keep_a_bar_each_and_no_markup() -> None:
