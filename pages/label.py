@@ -11,7 +11,8 @@ COMPONENT = "reviewer"
 
 workbench = state.workbench()
 st.html(PAGE_STYLE)
-name, problem = annotator_name(st.query_params.get("annotator") or st.session_state.get(state.ANNOTATOR) or "")
+asked_for = st.query_params.get("annotator") or st.session_state.get(state.ANNOTATOR) or ""
+name, problem = annotator_name(state.login_name() or asked_for)  # a login's name is not for the address to change
 
 if not name:
     with st.form("who", width=420):

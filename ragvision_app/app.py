@@ -9,7 +9,9 @@ if str(HERE.parent) not in sys.path:  # `core` and `ragvision_app` are importabl
 
 import streamlit as st  # noqa: E402
 
-from ragvision_app import __version__  # noqa: E402
+from ragvision_app import __version__, login, state  # noqa: E402
+from ragvision_app.access import Scope  # noqa: E402
+from ragvision_app.components.login_view import ask_to_log_in  # noqa: E402
 from ragvision_app.sidebar import draw_sidebar  # noqa: E402
 
 ICON = str(HERE / "icon.svg")  # a file of ours: Streamlit's own icons for the tab come from another server
@@ -43,16 +45,22 @@ st.set_page_config(
 )
 st.html(STYLE)
 st.logo(str(HERE / "logo.svg"), icon_image=ICON)
+PAGES = [
+    st.Page(start, title="RAG Vision Workbench", default=True, visibility="hidden"),
+    st.Page("../pages/label.py", title="Label", icon=":material/label:", url_path="label"),
+    st.Page("../pages/support.py", title="Support", icon=":material/photo_library:", url_path="support"),
+    st.Page("../pages/images.py", title="Images", icon=":material/add_photo_alternate:", url_path="images"),
+    st.Page("../pages/runs.py", title="Runs", icon=":material/history:", url_path="runs"),
+    st.Page("../pages/export.py", title="Export", icon=":material/download:", url_path="export"),
+]
+FOR_LABELLING = 2  # the first pages are all that a token of the scope label opens: the others change the project
+
+anonymous = login.is_configured() and state.login_name() is None
 page = st.navigation(
-    [
-        st.Page(start, title="RAG Vision Workbench", default=True, visibility="hidden"),
-        st.Page("../pages/label.py", title="Label", icon=":material/label:", url_path="label"),
-        st.Page("../pages/support.py", title="Support", icon=":material/photo_library:", url_path="support"),
-        st.Page("../pages/images.py", title="Images", icon=":material/add_photo_alternate:", url_path="images"),
-        st.Page("../pages/runs.py", title="Runs", icon=":material/history:", url_path="runs"),
-        st.Page("../pages/export.py", title="Export", icon=":material/download:", url_path="export"),
-    ]
+    PAGES if state.session_scope() is Scope.ADMIN else PAGES[:FOR_LABELLING],
+    position="hidden" if anonymous else "sidebar",
 )
+ask_to_log_in()
 if page.url_path:  # not on the way from the start to Label
     draw_sidebar()
 page.run()

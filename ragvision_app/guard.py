@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from core.errors import RagVisionError
 from ragvision_app import access as who
 from ragvision_app import sign_in
-from ragvision_app.access import LOCAL, NOBODY, START, Access, Keyring, Refused, needed_scope
+from ragvision_app.access import LOCAL, NOBODY, SCOPE_HEADER, START, Access, Keyring, Refused, needed_scope
 from ragvision_app.origin import host_name, is_allowed_host, is_foreign
 from ragvision_app.ratelimit import RateLimit
 from ragvision_app.responses import error_response
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("ragvision.access")
 
 OPEN_PATHS = frozenset({"/api/ragvision/healthcheck"})  # says nothing but that the process is there
-SCOPE_HEADER = "x-ragvision-scope"  # ours alone: tells a page what its browser's token may do
 _COOKIE_SECONDS = 30 * 24 * 3600
 _PAGE_HEADERS = {
     "X-Content-Type-Options": "nosniff",

@@ -10,9 +10,12 @@ import json
 import unicodedata
 from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
 from typing import Any, Final
 
 from starlette.datastructures import Headers
+
+from core.errors import InvalidInput
 
 # in this order: an e-mail address is one person's, a name may be two persons'
 _CLAIMS: Final = ("email", "preferred_username", "name", "sub")
@@ -22,6 +25,19 @@ LONGEST_NAME = 100  # characters, as for a name that is typed
 def is_configured() -> bool:
     """Whether the secrets have an ``[auth]`` section."""
     return bool(_section())
+
+
+def check() -> None:
+    """Raises InvalidInput where secrets are there that cannot be used: Streamlit would go on without any login."""
+    from streamlit import config
+    from streamlit.runtime.secrets import secrets_singleton
+
+    files = [path for path in config.get_option("secrets.files") if Path(path).is_file()]
+    if files and not secrets_singleton.load_if_toml_exists():
+        raise InvalidInput(f"Streamlit's secrets cannot be read, so nobody could log in. Mend {' or '.join(files)}.")
+    missing = [name for name in ("redirect_uri", "cookie_secret") if is_configured() and not _section().get(name)]
+    if missing:
+        raise InvalidInput(f"[auth] in Streamlit's secrets has no {' and no '.join(missing)}, so nobody could log in.")
 
 
 def providers() -> list[str]:

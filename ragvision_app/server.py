@@ -15,7 +15,7 @@ from urllib.parse import quote
 import uvicorn
 
 from core.errors import InvalidInput
-from ragvision_app import request_log
+from ragvision_app import login, request_log
 from ragvision_app.origin import is_loopback
 from ragvision_app.ratelimit import configured_rate
 
@@ -111,6 +111,7 @@ def serve(
         configure_streamlit(host, port)
         from ragvision_app.asgi import create_app
 
+        login.check()
         failures: list[BaseException] = []
 
         def on_ready(failure: BaseException | None) -> None:

@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.errors import ProjectError
 from ragvision_app import state
+from ragvision_app.components.login_view import draw_login_name
 from ragvision_app.components.outbox import unsent
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def draw_sidebar() -> None:
             with st.popover(notice_title(notice), type="tertiary", help="The licence of these images"):
                 st.text(notice)
         unsent(project=state.browser_scope(workbench))
+        draw_login_name()
         if not state.is_served():
             st.caption("Pages only: start with `python -m ragvision_app run` to label.")
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import ProjectError
+from ragvision_app import login
+from ragvision_app.access import SCOPE_HEADER, Scope
 
 if TYPE_CHECKING:
     from core.workbench import Workbench
@@ -72,6 +74,26 @@ def workbench() -> Workbench:
         if root not in _opened:
             _opened[root] = Workbench.open(root)
         return _opened[root]
+
+
+def login_name() -> str | None:
+    """Whom this browser session is logged in as; None without a login, or where none is configured."""
+    import streamlit as st
+
+    if not login.is_configured() or not st.user.is_logged_in:
+        return None
+    return login.name_of(st.user.to_dict())
+
+
+def session_scope() -> Scope:
+    """What the token that this browser signed in with may do: the guard says it with the session's websocket.
+
+    A page that runs without the guard (AppTest, `streamlit run`) is not guarded by anything, so all is allowed.
+    """
+    import streamlit as st
+
+    said = st.context.headers.get(SCOPE_HEADER)
+    return Scope.ADMIN if said is None else Scope[said.upper()]
 
 
 def browser_scope(workbench: Workbench) -> str:

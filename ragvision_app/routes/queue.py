@@ -7,12 +7,13 @@ import json
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from starlette.responses import StreamingResponse
 
 from ragvision_app import schemas
 from ragvision_app.responses import JsonResponse
 from ragvision_app.routes.lanes import Lanes
+from ragvision_app.routes.own_name import own_name
 from ragvision_app.routes.paths import ImageId
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ async def _explanation(look: Callable[[], tuple[str | None, bool]]) -> AsyncIter
 
 def queue_router(workbench: Workbench, lanes: Lanes) -> APIRouter:
     """``/queue`` and ``/queue/…``, ``/decisions``, ``/items/{sha}/detail``."""
-    router = APIRouter(tags=["labelling"])
+    router = APIRouter(tags=["labelling"], dependencies=[Depends(own_name)])
 
     @router.post("/queue", response_model=schemas.QueueOut, summary="The next items, leased to the annotator")
     async def queue(body: schemas.QueueRequest) -> JsonResponse:
