@@ -100,8 +100,9 @@ class Engine:
         return f"{self._support_encoder.id} axes={settings.pca_axes} shrinkage={settings.shrinkage:g}"
 
     def close(self) -> None:
-        """Ends the decoding threads."""
+        """Ends the decoding threads, and those and the connections of a reasoner that has any."""
         self._pool.shutdown(wait=True)
+        getattr(self.pipeline.reasoner, "close", _nothing)()
 
     # ------------------------------------------------------------------ embedding
     def embed_support(self, images: Sequence[str]) -> tuple[Embeddings | None, list[Unusable]]:
@@ -288,3 +289,7 @@ class Engine:
             support_version="" if fitted is None else fitted.version,
             reason=unusable.reason,
         )
+
+
+def _nothing() -> None:
+    """What a reasoner that holds nothing has to close."""

@@ -81,9 +81,11 @@ class Job:
             parts.append(left_out(unreadable))
         if lane is not None and answered is not None and self.total:
             parts.append(reasoned(short_name(reasoner.id), answered, done, lane.trouble))
+        lacking = getattr(reasoner, "note", "")  # what a model's server lacks, where that changes its answers
+        notes = [*self.engine.notes, *([lacking] if lacking else [])]  # the engine's: what stands in for what
         return RunStatus(
             state,
-            " ".join([*parts, *self.engine.notes]),  # notes: what stands in for a model that is missing
+            " ".join([*parts, *notes]),
             done=done,
             total=self.total,
             encoder=short_name(self.engine.query_encoder.id),

@@ -10,7 +10,8 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -42,6 +43,7 @@ class Guard(httpx2.BaseTransport):
 
     def __init__(self, inner: httpx2.BaseTransport | None = None) -> None:
         self._inner = inner or httpx2.HTTPTransport()
+        self._streams: weakref.WeakSet[Any] = weakref.WeakSet()  # the network's, of connections that may be open
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """The response; its stream ends at the deadline and at the limit of bytes."""
@@ -50,7 +52,7 @@ class Guard(httpx2.BaseTransport):
         if left <= 0:
             raise OutOfTime
         times = {"connect": min(_CONNECT, left), "read": left, "write": left, "pool": left}
-        request.extensions = {**request.extensions, "timeout": times}
+        request.extensions = {**request.extensions, "timeout": times, "trace": self._watch}
         request.headers["Accept-Encoding"] = "identity"
         try:
             response = self._inner.handle_request(request)
@@ -67,8 +69,14 @@ class Guard(httpx2.BaseTransport):
         response.stream = _Bounded(response.stream, until, network)  # type: ignore[arg-type]  # sync, as was asked for
         return response
 
+    def _watch(self, event: str, info: Mapping[str, Any]) -> None:
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            self._streams.add(info["return_value"])
+
     def close(self) -> None:
-        """Closes the connections."""
+        """Closes the connections; who waits for an answer on one is woken, which closing alone does not do."""
+        for stream in list(self._streams):
+            _cut(stream)
         self._inner.close()
 
 
@@ -78,7 +86,7 @@ class _Bounded(httpx2.SyncByteStream):
 
     def __iter__(self) -> Iterator[bytes]:
         # A read that has begun waits as long as the first one might; the socket's end is what wakes it in time.
-        timer = threading.Timer(max(0.0, self._until - time.monotonic()), self._cut)
+        timer = threading.Timer(max(0.0, self._until - time.monotonic()), _cut, [self._network])
         timer.daemon = True
         timer.start()
         seen = 0
@@ -97,14 +105,15 @@ class _Bounded(httpx2.SyncByteStream):
         if time.monotonic() >= self._until:
             raise OutOfTime
 
-    def _cut(self) -> None:
-        sock = self._network.get_extra_info("socket") if self._network is not None else None
-        if sock is not None:
-            with contextlib.suppress(OSError):  # it may be closed already
-                sock.shutdown(socket.SHUT_RDWR)
-
     def close(self) -> None:
         self._inner.close()
+
+
+def _cut(network: Any) -> None:
+    sock = network.get_extra_info("socket") if network is not None else None
+    if sock is not None:
+        with contextlib.suppress(OSError):  # it may be closed already
+            sock.shutdown(socket.SHUT_RDWR)
 
 
 def asked_to_wait(headers: httpx2.Headers) -> float | None:

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import httpx2
@@ -35,6 +36,7 @@ _RETRIES = 2  # after the first attempt, with the client's own growing waits bet
 _LOOK_AGAIN = 300.0  # seconds after which a server that did not see pictures is tried again
 _LISTED = 8  # models named in a sentence
 T = TypeVar("T")
+_begun: ContextVar[int] = ContextVar("begun")  # how often the server had been closed when this answer began
 
 
 class Refused(ReasoningFailed):
@@ -52,6 +54,8 @@ class Server:
         self._slots = threading.BoundedSemaphore(at.concurrency)
         self._lock = threading.Lock()  # the first contact is one thread's
         self._client: openai.OpenAI | None = None
+        self._users = 0
+        self._closings = 0
         self._model = at.model
         self._sees: bool | None = None
         self._look_again = 0.0
@@ -75,11 +79,12 @@ class Server:
         until = time.monotonic() + self.at.timeout
         if not self._slots.acquire(timeout=self.at.timeout):
             raise ReasoningFailed(f"The model server at {self.place} was busy for {self.at.timeout:g} s.")
-        token = deadline.set(until)
+        before, begun = deadline.set(until), _begun.set(self._closings)
         try:
             yield
         finally:
-            deadline.reset(token)
+            deadline.reset(before)
+            _begun.reset(begun)
             self._slots.release()
 
     def ready(self) -> None:
@@ -148,6 +153,9 @@ class Server:
         return Said(clean(said.text), said.first, said.prompt_tokens)
 
     def _sent(self, send: Callable[[openai.OpenAI], T]) -> T:
+        closings = _begun.get()
+        if closings != self._closings:
+            raise ReasoningFailed(f"The connection to the model server at {self.place} was closed meanwhile.")
         wait = self._breaker.refused_for()
         if wait:
             raise ReasoningFailed(
@@ -177,7 +185,10 @@ class Server:
             log.info("what the server at %s sent cannot be read: %s", self.place, type(error).__name__)
             raise ReasoningFailed(self._told(f"What the model server at {self.place} sent cannot be read.")) from None
         finally:
-            (self._breaker.succeeded if healthy else self._breaker.failed)()
+            if healthy:
+                self._breaker.succeeded()
+            elif closings == self._closings:  # else it was we who ended the call
+                self._breaker.failed()
 
     def _told(self, sentence: str, remember: bool = True) -> str:
         sentence = self.at.without_key(sentence)
@@ -214,10 +225,19 @@ class Server:
                     )
         return self._client
 
-    def close(self) -> None:
-        """Closes its connections; they are opened again when somebody asks."""
+    def join(self) -> None:
+        """One more reasoner asks it."""
         with _lock:
+            self._users += 1
+
+    def leave(self) -> None:
+        """One reasoner less. After the last the connections are closed, also those on which an answer is waited for."""
+        with _lock:
+            self._users -= 1
+            if self._users:
+                return
             client, self._client = self._client, None
+            self._closings += 1
         if client is not None:
             client.close()
 

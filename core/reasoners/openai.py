@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from core.errors import ModelUnavailable, RagVisionError, ReasoningFailed
 from core.ports import ReasonRequest
+from core.prompt_format import PromptFormat
 from core.prompts import template_of
 from core.reasoners._chat import NoLetter, letter_probabilities, messages
 from core.reasoners._connection import connection, model_name
@@ -72,6 +73,25 @@ def memory_note(settings: PipelineSettings) -> str:
     return f"{model} at {at.place} is sent the pictures; nothing is loaded here."
 
 
+def model_files(settings: PipelineSettings) -> str:
+    """What tells one connection from another; ModelUnavailable where none is described. Nothing is asked."""
+    at = connection(settings.reasoner_model)
+    return f"{at.place} {at.model}"
+
+
+def prompt_format(settings: PipelineSettings) -> PromptFormat:
+    """How prompts are read: by letter, or as JSON where the server turned out to lack what a letter needs."""
+    try:
+        is_json = WAYS[server_at(connection(settings.reasoner_model)).way].form == "json"
+    except ModelUnavailable:
+        is_json = False
+    return PromptFormat(
+        ("json", "letter") if is_json else ("letter", "json"),
+        note="The server's tokenizer is not here, so its tokens are estimated.",
+        visual_exact=False,
+    )
+
+
 class OpenAIReasoner:
     """See the module. Any number of threads; the server's bound on requests at a time holds for all of them."""
 
@@ -80,6 +100,7 @@ class OpenAIReasoner:
     def __init__(self, server: Server, settings: PipelineSettings) -> None:
         self._server, self._settings = server, settings
         self._pool: ThreadPoolExecutor | None = None
+        self._joined = False
         self._lock = threading.Lock()
 
     @property
@@ -93,6 +114,11 @@ class OpenAIReasoner:
         return template_of(self._settings).version
 
     @property
+    def device(self) -> str:
+        """Where it runs: not here."""
+        return f"server at {self._server.place}"
+
+    @property
     def note(self) -> str:
         """What the server lacks, where that changes the answers; for the screen."""
         return self._server.note
@@ -102,6 +128,7 @@ class OpenAIReasoner:
         question = question_of(request, self._settings, most=MOST_OPTIONS)
         if isinstance(question, Answer):
             return question
+        self._join()
         try:
             with self._server.answering():
                 self._server.ready()
@@ -116,16 +143,30 @@ class OpenAIReasoner:
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._server.at.concurrency, thread_name_prefix="openai")
-            pool = self._pool
-        return list(pool.map(self.reason, requests))
+            asked = [self._pool.submit(self.reason, request) for request in requests]
+        return [self._had(future) for future in asked]
+
+    def _had(self, future: Future[Answer]) -> Answer:
+        try:
+            return future.result()
+        except CancelledError:
+            return failed(f"The connection to the model server at {self._server.place} was closed meanwhile.")
 
     def close(self) -> None:
-        """Ends threads and connections; a later request opens them again."""
+        """Ends threads and connections, and waits for no answer; a later request opens them again."""
         with self._lock:
             pool, self._pool = self._pool, None
+            joined, self._joined = self._joined, False
+        if joined:
+            self._server.leave()
         if pool is not None:
-            pool.shutdown(wait=True, cancel_futures=True)
-        self._server.close()
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _join(self) -> None:
+        with self._lock:
+            if not self._joined:
+                self._joined = True
+                self._server.join()
 
     # ------------------------------------------------------------------ one answer
     def _asked(self, question: Question) -> Answer:

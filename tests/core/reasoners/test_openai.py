@@ -14,7 +14,7 @@ from fake_openai import EXPLANATION, KEY, MODEL, Fake, likings, names_of, pictur
 from test_reasoning import named, request_of
 
 from core.errors import ModelUnavailable
-from core.reasoners import _streaming, create_reasoner, memory_note
+from core.reasoners import _streaming, create_reasoner, memory_note, missing, prompt_format
 from core.reasoners.openai import OpenAIReasoner
 from core.reasoning import ask
 from core.settings import PipelineSettings
@@ -334,7 +334,32 @@ def test_a_closed_reasoner_opens_its_connections_again(make: Make) -> None:
     reasoner.close(), reasoner.close()
     assert [a.status for a in reasoner.reason_batch([REQUEST] * 2)] == [Status.OK] * 2
     reasoner.close()
-    assert not any(t.name.startswith("openai") for t in threading.enumerate())
+
+
+def test_closing_waits_for_no_answer_and_is_no_failure_of_the_server(make: Make, server: Fake) -> None:
+    reasoner, began = make("hang", timeout=60.0), time.monotonic()
+    answers: list[Answer] = []
+    thread = threading.Thread(target=lambda: answers.extend(reasoner.reason_batch([REQUEST] * 8)))
+    thread.start()
+    while server.asked["hang"] < 1:
+        time.sleep(0.01)
+    reasoner.close()
+    thread.join(20)
+    assert not thread.is_alive() and time.monotonic() - began < 20  # it would hang for 30
+    assert [answer.status for answer in answers] == [Status.FAILED] * 8
+    assert reasoner._server._breaker.failures == 0
+
+
+def test_closing_one_reasoner_leaves_the_connections_of_another(make: Make) -> None:
+    first = make("good")
+    second = create_reasoner("openai", PipelineSettings(temperature=1.0))
+    assert isinstance(second, OpenAIReasoner)
+    assert first.reason(REQUEST).status is second.reason(REQUEST).status is Status.OK
+    client = first._server._client
+    first.close(), first.close()
+    assert second._server._client is client is not None and not client.is_closed()
+    second.close()
+    assert client.is_closed()
 
 
 # --------------------------------------------------------------------------- which server, which model
@@ -391,6 +416,18 @@ def test_where_the_pictures_go_is_said_before_one_is_sent(make: Make, server: Fa
     said = memory_note("openai", PipelineSettings())
     assert said == f"{MODEL} at 127.0.0.1:{server.server_address[1]} is sent the pictures; nothing is loaded here."
     assert not server.asked
+
+
+def test_a_preview_shows_the_form_that_the_server_is_asked_in(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    reasoner = make("no-logprobs")
+    assert prompt_format("openai", PipelineSettings()).forms == ("letter", "json")
+    reasoner.reason(REQUEST)
+    reading = prompt_format("openai", PipelineSettings())
+    assert reading.forms == ("json", "letter") and reading.note and not reading.visual_exact
+    assert missing("openai", PipelineSettings()) == ""
+    monkeypatch.delenv("OPENAI_BASE_URL")
+    assert prompt_format("openai", PipelineSettings()).forms == ("letter", "json")
+    assert "set OPENAI_BASE_URL" in missing("openai", PipelineSettings())
 
 
 def test_a_folder_is_shown_by_its_own_name(make: Make) -> None:
