@@ -24,7 +24,16 @@ from core.errors import DamagedImage, ImageError, InvalidInput, NotFound
 from core.exports import ExportReport, label_rows
 from core.health import check_files
 from core.images import PREVIEW_SIZES, open_stored, preview_bytes, shown
-from core.imports import ImageSource, ImportReport, Refused, SupportReport, upload_source
+from core.imports import (
+    Added,
+    Duplicate,
+    ImageSource,
+    ImportReport,
+    Refused,
+    SupportReport,
+    SupportUpload,
+    upload_source,
+)
 from core.imports.labels import LabelImport, import_labels
 from core.inference import InferenceService
 from core.labelling import Detail, Labelling, QueueItem
@@ -327,7 +336,24 @@ class Workbench:
         self._worker.changed()
         return report
 
+    def upload_support(
+        self, name: str, data: bytes, class_name: str, *, classes: Sequence[str] = (), by: str
+    ) -> SupportUpload:
+        """One file as an example of a class, which is made where it is missing; see :func:`imports.upload_support`."""
+        limits = self._settings.images
+        done = imports.upload_support(
+            self.project, self.store, name, data, class_name, classes=classes, by=by, limits=limits
+        )
+        self._worker.changed()
+        return done
+
     # ------------------------------------------------------------------ in and out
+    def upload_image(self, name: str, data: bytes) -> Added | Duplicate:
+        """One file into the queue; raises an ImageError."""
+        item = imports.import_one(self.project, self.store, name, data, limits=self._settings.images)
+        self._worker.changed()
+        return item
+
     def import_images(
         self, sources: Iterable[ImageSource], *, on_progress: Callable[[int, int, int], None] | None = None
     ) -> ImportReport:

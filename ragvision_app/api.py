@@ -9,7 +9,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ragvision_app import __version__
-from ragvision_app.body import GuardBodies
+from ragvision_app.body import IMAGE_LIMIT, ON_DISK, BodyRule, Budget, GuardBodies
+from ragvision_app.responses import INVOCATIONS
 from ragvision_app.routes.docs import docs_router
 from ragvision_app.routes.errors import CatchUnknownErrors, register_error_handlers
 from ragvision_app.routes.health import health_router
@@ -17,6 +18,8 @@ from ragvision_app.routes.images import images_router
 from ragvision_app.routes.lanes import Lanes
 from ragvision_app.routes.queue import queue_router
 from ragvision_app.routes.records import records_router
+from ragvision_app.routes.reference import reference_router
+from ragvision_app.routes.support import IMAGES, UPLOAD, form_limit, support_router
 from ragvision_app.schemas import ErrorOut
 
 if TYPE_CHECKING:
@@ -50,6 +53,8 @@ def create_api(workbench: Workbench) -> FastAPI:
     for router in (
         health_router(workbench, lanes),
         queue_router(workbench, lanes),
+        reference_router(workbench, lanes),
+        support_router(workbench, lanes, Budget(ON_DISK)),
         images_router(workbench, lanes),
         records_router(workbench, lanes),
         docs_router(api),
@@ -57,7 +62,8 @@ def create_api(workbench: Workbench) -> FastAPI:
         api.include_router(router)
     register_error_handlers(api)
     # the last one added is the outermost
-    api.add_middleware(GuardBodies)
+    form = BodyRule(lambda: form_limit(workbench), form=True)
+    api.add_middleware(GuardBodies, rules={INVOCATIONS: BodyRule(lambda: IMAGE_LIMIT), UPLOAD: form, IMAGES: form})
     api.add_middleware(CatchUnknownErrors)
     api.add_middleware(SecurityHeaders)
     return api

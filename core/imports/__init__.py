@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from core.imports._importer import Added, Duplicate, ImportReport, import_images
+from core.imports._one import SupportUpload, import_one, upload_support
 from core.imports._source import ImageSource, Refused, SourceFile, zips_inside
 from core.imports._support import SupportReport, import_support
 from core.imports.folder import file_source, folder_source
@@ -20,13 +21,16 @@ __all__ = [
     "Refused",
     "SourceFile",
     "SupportReport",
+    "SupportUpload",
     "ZipLimits",
     "file_source",
     "folder_source",
     "import_images",
+    "import_one",
     "import_support",
     "sources_for",
     "upload_source",
+    "upload_support",
     "zip_source",
     "zips_inside",
 ]

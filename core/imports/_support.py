@@ -74,7 +74,7 @@ def _add(store: Store, report: SupportReport, order: list[str], titles: dict[str
     used = {item.name.split("/")[0] for item in accepted}
     for folder in order:
         if folder in used:
-            ids[folder] = _class_id(store, titles.get(folder) or class_name(folder), by)
+            ids[folder] = class_id_of(store, titles.get(folder) or class_name(folder), by)
     names = {record.id: record.name for record in store.classes(include_archived=True)}
     where = {support.image: support.class_id for support in store.support()}
     pairs: list[tuple[str, int]] = []
@@ -102,14 +102,19 @@ def class_name(folder: str) -> str:
     return unicodedata.normalize("NFC", name).strip()[:LONGEST_NAME].strip() or "unnamed"
 
 
-def _class_id(store: Store, name: str, by: str) -> int:
-    same = [record for record in store.classes(include_archived=True) if folded(record.name) == folded(name)]
-    for record in same:
-        if record.archived_at is None:
-            return record.id
-    if same:
-        return store.restore_class(same[-1].id, by=by).id
-    return store.add_class(name).id
+def class_id_of(store: Store, name: str, by: str) -> int:
+    """The class of that name, whatever its case; a missing one is made, an archived one restored."""
+    for _ in range(2):
+        same = [record for record in store.classes(include_archived=True) if folded(record.name) == folded(name)]
+        for record in same:
+            if record.archived_at is None:
+                return record.id
+        try:
+            return store.restore_class(same[-1].id, by=by).id if same else store.add_class(name).id
+        except InvalidInput:
+            if not any(folded(record.name) == folded(name) for record in store.classes()):
+                raise  # else somebody made it this very moment
+    raise InvalidInput(f"The class {name!r} could not be made. Try again.")
 
 
 def _order(source: ImageSource) -> list[str]:

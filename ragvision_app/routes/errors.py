@@ -12,18 +12,21 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from starlette._utils import get_route_path
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core import errors
+from ragvision_app.body import FormTooLarge
 from ragvision_app.request_log import ID_KEY
-from ragvision_app.responses import error_response
+from ragvision_app.responses import JsonResponse, refusal
 
 log = logging.getLogger("ragvision.api")
 
 # the first class that fits counts, so the special ones come before their base
 _STATUS: tuple[tuple[type[errors.RagVisionError], HTTPStatus], ...] = (
+    (FormTooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     (errors.ImageTooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     (errors.UnsupportedImage, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
     (errors.ImageError, HTTPStatus.UNPROCESSABLE_ENTITY),
@@ -71,32 +74,39 @@ def sentence_of(problems: Sequence[Mapping[str, Any]]) -> str:
     return f"The request cannot be used: {'; '.join(parts)}{more}."
 
 
+def refused(
+    request: Request, status: int, message: str, *, code: str | None = None, headers: Mapping[str, str] | None = None
+) -> JsonResponse:
+    """A failure of this request, in the shape of its route."""
+    return refusal(get_route_path(request.scope), status, message, code=code, headers=headers)
+
+
 def register_error_handlers(app: FastAPI) -> None:
     """Makes every expected failure of ``app`` answer in the one shape."""
 
     @app.exception_handler(errors.RagVisionError)
     async def core_error(request: Request, error: errors.RagVisionError) -> Response:
         headers = {"Retry-After": str(error.retry_after)} if isinstance(error, errors.Busy) else None
-        return error_response(status_of(error), str(error), code=code_of(error), headers=headers)
+        return refused(request, status_of(error), str(error), code=code_of(error), headers=headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        return error_response(422, sentence_of(error.errors()), code="invalid_input")
+        return refused(request, 422, sentence_of(error.errors()), code="invalid_input")
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
         if error.status_code == 400:  # FastAPI's answer to JSON that is nested too deeply
-            return error_response(422, "The request cannot be used: it is not valid JSON.", code="invalid_input")
+            return refused(request, 422, "The request cannot be used: it is not valid JSON.", code="invalid_input")
         template = _HTTP_MESSAGES.get(HTTPStatus(error.status_code))
         where = {"method": request.method, "path": request.url.path}
         message = str(error.detail) if template is None else template.format(**where)
-        return error_response(error.status_code, message, headers=error.headers)
+        return refused(request, error.status_code, message, headers=error.headers)
 
     @app.exception_handler(sqlite3.OperationalError)
     async def store_error(request: Request, error: sqlite3.OperationalError) -> Response:
         log.error("the store failed on %s %s: %s", request.method, request.url.path, error, exc_info=error)
         message = "The project's database cannot be used just now (it is locked, full or unreadable). Try again."
-        return error_response(503, message, code="store_unavailable", headers={"Retry-After": "1"})
+        return refused(request, 503, message, code="store_unavailable", headers={"Retry-After": "1"})
 
 
 class CatchUnknownErrors:
@@ -121,5 +131,5 @@ class CatchUnknownErrors:
             if started:
                 raise  # half an answer is out: the connection has to break
             message = f"Something went wrong on the server; its log has the details under {request_id}. Try again."
-            response = error_response(500, message, headers={"X-Request-Id": request_id})
+            response = refusal(get_route_path(scope), 500, message, headers={"X-Request-Id": request_id})
             await response(scope, receive, send)

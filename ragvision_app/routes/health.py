@@ -31,8 +31,17 @@ def health_router(workbench: Workbench, lanes: Lanes) -> APIRouter:
     async def readiness() -> JsonResponse:
         def look() -> dict[str, str]:
             workbench.store.count_images()  # raises where the store cannot be read
-            state = workbench.run_status().state
-            return {"status": "ready", "project": workbench.project.root.name, "worker": state}
+            status = workbench.run_status()
+            chosen = workbench.settings.pipeline
+            return {
+                "status": "ready",
+                "project": workbench.project.root.name,
+                "worker": status.state,
+                "sentence": status.sentence,
+                "encoder": status.encoder or chosen.encoder,
+                "reasoner": status.reasoner or chosen.reasoner,
+                "device": status.device,
+            }
 
         return JsonResponse(await lanes.health.run(look))
 

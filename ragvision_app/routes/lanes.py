@@ -34,4 +34,6 @@ class Lanes:
         self.queue = Lane(4)
         self.images = Lane(4)  # decoding and resizing: more than a few only compete for the cores
         self.records = Lane(2)  # lists and exports, which may take seconds
+        self.uploads = Lane(2)  # an image is decoded and written
+        self.inference = Lane(2)  # only puts requests into the queue
         self.health = Lane(1)

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from core.workbench import Workbench
 
 DOWNLOADS = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}  # formats that are one file
-Format = Annotated[str, Query(description=f"one of {', '.join(DOWNLOADS)}")]
+Format = Annotated[
+    str, Query(description=f"one of {', '.join(DOWNLOADS)}", json_schema_extra={"enum": list(DOWNLOADS)})
+]
 
 
 def records_router(workbench: Workbench, lanes: Lanes) -> APIRouter:
@@ -33,6 +35,17 @@ def records_router(workbench: Workbench, lanes: Lanes) -> APIRouter:
             return {"classes": [schemas.class_json(c) for c in workbench.store.classes()]}
 
         return JsonResponse(await lanes.queue.run(read))
+
+    @router.post(
+        "/classes", status_code=201, response_model=schemas.ClassOut, summary="Make a class, at the end of the others"
+    )
+    async def add_class(body: schemas.NewClass) -> JsonResponse:
+        def add() -> dict[str, Any]:
+            made = workbench.store.add_class(body.name, description=body.description)
+            workbench.changed()
+            return schemas.class_json(made)
+
+        return JsonResponse(await lanes.uploads.run(add), status_code=201)
 
     @router.get("/labels", response_model=schemas.LabelsOut, summary="The labels in force")
     async def labels(annotator: schemas.AnnotatorName | None = None) -> JsonResponse:

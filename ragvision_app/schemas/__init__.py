@@ -8,6 +8,7 @@ document it; a test holds the two together, so that no answer pays for a second 
 from ragvision_app.schemas.common import AnnotatorName as AnnotatorName
 from ragvision_app.schemas.common import ErrorOut as ErrorOut
 from ragvision_app.schemas.common import HealthOut as HealthOut
+from ragvision_app.schemas.common import In as In
 from ragvision_app.schemas.common import ReadinessOut as ReadinessOut
 from ragvision_app.schemas.common import image_url as image_url
 from ragvision_app.schemas.labelling import DecisionOut as DecisionOut
@@ -30,8 +31,15 @@ from ragvision_app.schemas.labelling import run_status_json as run_status_json
 from ragvision_app.schemas.labelling import suggestion_json as suggestion_json
 from ragvision_app.schemas.records import ClassesOut as ClassesOut
 from ragvision_app.schemas.records import ClassOut as ClassOut
+from ragvision_app.schemas.records import ImageForm as ImageForm
+from ragvision_app.schemas.records import ImageOut as ImageOut
 from ragvision_app.schemas.records import LabelOut as LabelOut
 from ragvision_app.schemas.records import LabelsOut as LabelsOut
+from ragvision_app.schemas.records import NewClass as NewClass
 from ragvision_app.schemas.records import RunsOut as RunsOut
+from ragvision_app.schemas.records import SupportOut as SupportOut
+from ragvision_app.schemas.records import SupportRemovedOut as SupportRemovedOut
 from ragvision_app.schemas.records import class_json as class_json
+from ragvision_app.schemas.records import image_json as image_json
 from ragvision_app.schemas.records import label_json as label_json
+from ragvision_app.schemas.records import support_json as support_json

@@ -91,6 +91,10 @@ class ReadinessOut(BaseModel):
     status: Literal["ready"]
     project: str
     worker: str
+    sentence: str = Field(description="what the worker does, for a person")
+    encoder: str
+    reasoner: str
+    device: str
 
 
 def image_url(sha256: str, size: str = "preview") -> str:

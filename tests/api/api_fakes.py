@@ -12,6 +12,7 @@ import httpx
 
 from core.errors import InvalidInput, NotFound
 from core.labelling import Detail, QueueItem, Suggestion
+from core.settings import Settings
 from core.store.records import DecisionResult, Progress, UndoableEvent
 from core.types import (
     Box,
@@ -76,6 +77,7 @@ class FakeWorkbench:
 
     def __post_init__(self) -> None:
         self.project = SimpleNamespace(root=Path("cells"))
+        self.settings = Settings()
         self.store = SimpleNamespace(
             classes=lambda: CLASSES,
             labels=self.labels,
@@ -138,6 +140,7 @@ class FakeWorkbench:
             support_version="v1",
             stale=0,
             seconds_left=None,
+            device="cpu · onnxruntime",
             reasoned=None,
         )
 

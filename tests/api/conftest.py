@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,10 @@ from api_fakes import SHA, FakeWorkbench
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from core.workbench import Workbench
 from ragvision_app.api import create_api
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "core"))  # its pictures
 
 
 @pytest.fixture
@@ -45,3 +50,18 @@ def decision() -> Callable[..., dict[str, Any]]:
         return body | changes
 
     return make
+
+
+@pytest.fixture
+def workbench(tmp_path: Path) -> Iterator[Workbench]:
+    """An empty project, opened for real; no worker."""
+    opened = Workbench.open(tmp_path / "cells")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def real(workbench: Workbench) -> Iterator[TestClient]:
+    """The API on it."""
+    with TestClient(create_api(workbench), base_url="http://127.0.0.1:8501") as client:
+        yield client

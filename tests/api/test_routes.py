@@ -22,9 +22,12 @@ def test_healthcheck_answers_as_the_reference_system_does(client: TestClient) ->
     assert (answer.status_code, answer.json()) == (201, {"status": "ok"})
 
 
-def test_readiness_names_project_and_worker(client: TestClient) -> None:
+def test_readiness_names_project_worker_and_models(client: TestClient) -> None:
     answer = client.get("/readiness")
-    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "project": "cells", "worker": "done"})
+    assert answer.status_code == 200
+    ready = schemas.ReadinessOut.model_validate(answer.json(), extra="forbid")
+    assert (ready.project, ready.worker, ready.sentence) == ("cells", "done", "All suggestions are there.")
+    assert (ready.encoder, ready.reasoner, ready.device) == ("efficientnet-lite0", "evidence", "cpu · onnxruntime")
 
 
 def test_classes_come_as_data_whatever_their_names(client: TestClient) -> None:
