@@ -107,6 +107,12 @@ class ReasoningLane:
         spent, answers = sum(s for s, _ in self._speed), sum(n for _, n in self._speed)
         return spent / answers if answers else None
 
+    @property
+    def seconds_left(self) -> float | None:
+        """Until the last answer at the speed of late; None where there is none to come or the speed is not known."""
+        each = self.seconds_per_answer
+        return each * self.left if each is not None and self.left else None
+
     def text_so_far(self, image: str) -> str | None:
         """What the reasoner has written of this image's explanation; None while it writes nothing."""
         return self._texts.get(image)

@@ -93,7 +93,7 @@ class Job:
             recipe=self.engine.settings.recipe,
             support_version=self.support.version,
             stale=len(self.to_score),
-            seconds_left=spent / images * left if images and left else None,
+            seconds_left=spent / images * left if images and left else None if lane is None else lane.seconds_left,
             device=self.engine.query_encoder.device,
             reasoned=answered,
             images_per_second=images / spent if spent and images else None,

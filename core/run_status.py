@@ -33,6 +33,13 @@ class RunStatus:
     images_per_second: float | None = None
     seconds_per_answer: float | None = None
 
+    @property
+    def counted(self) -> tuple[int, str]:
+        """What a progress line counts, and in which word: suggestions, then the answers of a slow reasoner."""
+        if self.reasoned is not None and self.done >= self.total:
+            return self.reasoned, "answers"
+        return self.done, "suggestions"
+
 
 def looking(status: RunStatus) -> RunStatus:
     """What is said between a change and the work that it makes: "done" would not be true."""

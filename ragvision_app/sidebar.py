@@ -35,7 +35,8 @@ def run_sentence(status: RunStatus) -> str:
     """What the worker does, with its numbers while it counts."""
     if status.state == "computing" and status.total:
         left = "" if status.seconds_left is None else f", {_duration(status.seconds_left)} left"
-        return f"{status.done:,} of {status.total:,} suggestions{left}"
+        done, what = status.counted
+        return f"{done:,} of {status.total:,} {what}{left}"
     return status.sentence
 
 

@@ -23,12 +23,13 @@ NEXT_STEP = {
 
 def share(status: RunStatus) -> float:
     """0 … 1, for a progress bar."""
-    return min(1.0, status.done / status.total) if status.total else 0.0
+    return min(1.0, status.counted[0] / status.total) if status.total else 0.0
 
 
 def progress_line(status: RunStatus) -> str:
-    """``120 of 300 images, about 8 s left``"""
-    line = f"{status.done:,} of {status.total:,} images"
+    """``120 of 300 suggestions, about 8 s left``"""
+    done, what = status.counted
+    line = f"{done:,} of {status.total:,} {what}"
     if status.state == "computing" and status.seconds_left is not None:
         line += f", about {duration(status.seconds_left)} left"
     return line

@@ -35,9 +35,16 @@ def test_nothing_stale_is_not_mentioned():
 
 
 def test_progress_is_told_with_the_time_left():
-    assert progress_line(status(seconds_left=8.4)) == "120 of 300 images, about 8 s left"
+    assert progress_line(status(seconds_left=8.4)) == "120 of 300 suggestions, about 8 s left"
     assert share(status()) == pytest.approx(0.4)
     assert share(status(done=0, total=0)) == 0.0
+
+
+def test_once_all_scores_are_there_the_answers_of_a_slow_reasoner_are_counted():
+    slow = status(done=300, reasoned=30, seconds_left=200.0)
+    assert progress_line(slow) == "30 of 300 answers, about 3 min left"
+    assert share(slow) == pytest.approx(0.1)
+    assert progress_line(status(done=120, reasoned=30)).startswith("120 of 300 suggestions")
 
 
 def test_a_new_project_has_no_history_and_opens_without_an_error(empty):
