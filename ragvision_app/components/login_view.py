@@ -37,5 +37,6 @@ def draw_login_name() -> None:
     """In the sidebar: who is logged in, and the way out."""
     name = state.login_name()
     if name is not None:
-        st.text(name, help="Your login: decisions are stored under this name.")
-        st.button("Log out", type="tertiary", icon=":material/logout:", on_click=st.logout)
+        with st.container(gap="xxsmall"):
+            st.text(name, help="Your login: decisions are stored under this name.")
+            st.button("Log out", type="tertiary", on_click=st.logout)
