@@ -14,7 +14,7 @@ from ragvision_app.bench._row import Scale
 from ragvision_app.bench._vectors import unit_vectors
 from ragvision_app.bench.retrieve import PATCHES, loop_with_numpy, loop_with_torch
 
-IN_A_BROWSER = ("first-page", "key-to-image", "memory-server")
+IN_A_BROWSER = ("api-load", "first-page", "key-to-image", "memory-server")
 
 
 def run(name: str):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from page_project import APP, page
 from streamlit.testing.v1 import AppTest
 
+from core.run_status import RunStatus
 from core.workbench import Workbench
 from ragvision_app import sidebar, state
 
@@ -95,11 +97,15 @@ def test_the_served_workbench_is_the_very_same_for_the_pages(served: Workbench) 
         ({"state": "computing", "done": 1, "total": 9000, "seconds_left": 600}, "1 of 9,000 suggestions, 10 min left"),
         ({"state": "computing", "done": 1, "total": 2, "seconds_left": None}, "1 of 2 suggestions"),
         ({"state": "computing", "done": 1, "total": 2, "seconds_left": 0.2}, "1 of 2 suggestions, 1 s left"),
+        (
+            {"state": "computing", "done": 300, "total": 300, "reasoned": 30, "seconds_left": 60},
+            "30 of 300 answers, 60 s left",
+        ),
         ({"state": "no_support", "done": 0, "total": 9, "seconds_left": None}, "Add examples."),
     ],
 )
-def test_the_run_is_told_in_numbers_while_it_counts(status: dict[str, object], sentence: str) -> None:
-    assert sidebar.run_sentence(SimpleNamespace(sentence="Add examples.", **status)) == sentence  # type: ignore[arg-type]
+def test_the_run_is_told_in_numbers_while_it_counts(status: dict[str, Any], sentence: str) -> None:
+    assert sidebar.run_sentence(RunStatus(sentence="Add examples.", **status)) == sentence
 
 
 def test_progress_names_what_was_put_aside_only_where_there_is_any() -> None:
