@@ -27,10 +27,11 @@ def test_every_link_within_the_page_has_its_heading():
 
 
 def test_every_command_that_is_shown_exists_and_none_is_left_out():
-    known = {command.name for command in app.registered_commands}
+    groups = {group.typer_instance.info.name for group in app.registered_groups if group.typer_instance}
+    known = {command.name for command in app.registered_commands} | groups
     shown = set(re.findall(r"python -m ragvision_app ([a-z][a-z-]+)", README))
     listed = set(re.findall(r"^\| `([a-z-]+)[ `]", README, re.M))
-    public = {command.name for command in app.registered_commands if not command.hidden}
+    public = {command.name for command in app.registered_commands if not command.hidden} | groups
     assert shown <= known and listed == public
 
 
