@@ -227,15 +227,6 @@ def _about(seconds: float | None) -> str:
     return f"about {minutes} min" if minutes < 90 else f"about {minutes // 60} h {minutes % 60:02d} min"
 
 
-def changed_names(before: PipelineSettings, after: PipelineSettings) -> Mapping[str, tuple[object, object]]:
-    """Name → (before, after) of every setting that differs."""
-    return {
-        name: (getattr(before, name), getattr(after, name))
-        for name in _DEFAULTS
-        if getattr(before, name) != getattr(after, name)
-    }
-
-
 def refusal(values: Mapping[str, object], base: PipelineSettings) -> tuple[PipelineSettings | None, str]:
     """``base`` with ``values``, and why that cannot be (or "")."""
     try:

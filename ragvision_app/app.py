@@ -52,6 +52,8 @@ PAGES = [
     st.Page("../pages/images.py", title="Images", icon=":material/add_photo_alternate:", url_path="images"),
     st.Page("../pages/runs.py", title="Runs", icon=":material/history:", url_path="runs"),
     st.Page("../pages/export.py", title="Export", icon=":material/download:", url_path="export"),
+    st.Page("../pages/prompts.py", title="Prompts", icon=":material/chat:", url_path="prompts"),
+    st.Page("../pages/settings.py", title="Settings", icon=":material/tune:", url_path="settings"),
 ]
 FOR_LABELLING = 2  # the first pages are all that a token of the scope label opens: the others change the project
 

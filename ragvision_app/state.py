@@ -35,6 +35,16 @@ IMAGE_PAGE = "image_page"  # page of the gallery, from 0
 EXPORT_PATH = "export_path"  # what is typed on the Export page
 EXPORT_RESULT = "export_result"  # (level, sentence), shown once
 LABELS_FILE = "labels_file"  # the chosen export of another project
+PROMPT_SYSTEM = "prompt_system"  # the draft on the Prompts page
+PROMPT_USER = "prompt_user"
+PROMPT_NAME = "prompt_name"  # under which it is saved
+PROMPT_LOAD = "prompt_load"  # the version that is chosen to be loaded
+PROMPT_DRAFT = "prompt_draft"  # PromptDraft, kept while other pages are open
+PROMPT_IMAGE = "prompt_image"  # place of the previewed image in the queue, from 1
+PROMPT_RESULT = "prompt_result"  # (level, sentence), shown once
+PROMPT_TRY = "prompt_try"  # the newest TryOut
+SETTINGS_DRAFT = "settings_draft"  # SettingsDraft of this browser session
+SETTINGS_RESULT = "settings_result"  # (level, sentence), shown once
 LABELS_RESULT = "labels_result"  # (level, sentence), shown once
 
 _lock = threading.Lock()

@@ -65,6 +65,17 @@ def missing(name: str, settings: PipelineSettings) -> str:
     return why_missing(load_adapter(_HERE, name, "reasoner"), settings)
 
 
+def reachable(settings: PipelineSettings) -> tuple[bool, str] | None:
+    """Whether the reasoner's server answers now, and a sentence; None for one that has no server. Takes seconds."""
+    tell = getattr(load_adapter(_HERE, settings.reasoner, "reasoner"), "reachable", None)
+    return None if tell is None else cast(tuple[bool, str], tell(settings))
+
+
+def has_server(name: str) -> bool:
+    """Whether the reasoner asks a server."""
+    return hasattr(load_adapter(_HERE, name, "reasoner"), "reachable")
+
+
 def settings_of(name: str, optional: Collection[str]) -> frozenset[str]:
     """Those of the ``optional`` settings that the reasoner looks at; all, where it does not say."""
     return frozenset(getattr(load_adapter(_HERE, name, "reasoner"), "SETTINGS", optional)) & frozenset(optional)

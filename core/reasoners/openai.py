@@ -21,6 +21,7 @@ from core.prompts import template_of
 from core.reasoners._chat import NoLetter, letter_probabilities, messages
 from core.reasoners._connection import connection, model_name
 from core.reasoners._question import Question, question_of
+from core.reasoners._reachable import is_answering
 from core.reasoners._server import Refused, Server, server_at
 from core.reasoners._streaming import Telling
 from core.reasoning import MOST_OPTIONS, Prompt, build_prompt, explanation_so_far, failed, letters, parse_answer
@@ -61,6 +62,21 @@ def create(settings: PipelineSettings) -> OpenAIReasoner:
     Raises ModelUnavailable where an environment variable is missing or cannot be.
     """
     return OpenAIReasoner(server_at(connection(settings.reasoner_model)), settings)
+
+
+def model_files(settings: PipelineSettings) -> str:
+    """The server's place; ModelUnavailable where an environment variable is missing or cannot be."""
+    return connection(settings.reasoner_model).place
+
+
+def prompt_format(settings: PipelineSettings) -> PromptFormat:
+    """Letters where the server can be held to them, else JSON. What text and pictures cost there is its own matter."""
+    return PromptFormat(("letter", "json"), note="What it costs is the server's matter: estimated.", visual_exact=False)
+
+
+def reachable(settings: PipelineSettings) -> tuple[bool, str]:
+    """Whether the server answers now, within seconds, and a sentence. Asked for by a person, never by the pages."""
+    return is_answering(connection(settings.reasoner_model))
 
 
 def memory_note(settings: PipelineSettings) -> str:
