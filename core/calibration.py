@@ -21,7 +21,7 @@ _FINE = np.logspace(-0.05, 0.05, 11)  # around the best coarse value
 
 @dataclass(frozen=True, slots=True)
 class Temperatures:
-    """T₁ (whole half), T₂ (patch half), the vote's, and the last one of each recipe.
+    """T₁ (whole half), T₂ (patch half), the vote's, and of each recipe the last one and the weight of the text prior.
 
     The defaults serve where leave-one-out is impossible; they are typical of fitted ones.
     """
@@ -30,10 +30,15 @@ class Temperatures:
     patch: float = 0.05
     vote: float = 0.2
     last: Mapping[str, float] | None = None
+    text: Mapping[str, float] | None = None
 
     def of(self, recipe: str) -> float:
         """The last temperature of a recipe; 1 where none was fitted."""
         return 1.0 if self.last is None else self.last.get(recipe, 1.0)
+
+    def text_weight(self, recipe: str) -> float:
+        """w of a recipe; 0 where there is no text prior."""
+        return 0.0 if self.text is None else self.text.get(recipe, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,7 @@ class LeaveOneOut:
     ``probabilities`` maps the sha256 of each support image that could be left out to its class
     probabilities (order of ``class_ids``). Images that are their class's only example are missing.
     The basis is kept fixed, and temperatures are fitted on these same rows: slightly optimistic.
+    ``text_weight`` is how much the class names count beside the images, None where the encoder reads no text.
     """
 
     recipe: str
@@ -54,6 +60,7 @@ class LeaveOneOut:
     log_loss: float
     class_ids: tuple[int, ...]
     probabilities: Mapping[str, tuple[float, ...]]
+    text_weight: float | None = None
 
 
 def log_softmax(x: NDArray[Any]) -> Float64:

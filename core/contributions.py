@@ -8,6 +8,12 @@ support images. With ridge weights α, and scalars a = ‖mean_i h_i‖ and b = 
 
 so z_c − z_c' = Σ_i Σ_j contribution(i, j) + constant, where the constant is the ridge's bias. ḡ is taken
 off position by position, so that an average position weighs nothing and zero is neutral.
+
+The text prior is an entry of its own, what it adds to the flag less what it adds to the other. A class without
+images has no z to compare with: where one of the two has none, the other's is compared with the p-weighted mean of
+all classes K that have some, for with u = (z + w log p_text) / T₃ and p = softmax_K(u), exactly
+
+    log p_c = Σ_k p_k (u_c − u_k) − H(p)        H(p) = −Σ_k p_k log p_k, which joins the constant
 """
 
 from __future__ import annotations
@@ -17,9 +23,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.calibration import log_softmax
 from core.patches import Grid, regrid
-from core.scoring import FittedSupport, weights, whole_of
+from core.scoring import FittedSupport, Scores, weights, whole_of
 from core.scoring_patch import Matches
+from core.scoring_text import within
 from core.types import Contributions, Embeddings
 
 Float64 = NDArray[np.float64]
@@ -27,7 +35,7 @@ Float64 = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cells:
-    """logit(flag) − logit(against) = cells.sum() + whole.sum() + constant.
+    """logit(flag) − logit(against) = cells.sum() + whole.sum() + text + constant.
 
     cells (P, n) by query position and support image; whole (n,) the part of a whole embedding that has no
     positions; pairs (P, C, k) what each retrieved pair of patches adds (its share of ``cells``).
@@ -40,23 +48,70 @@ class Cells:
     whole: Float64
     constant: float
     pairs: Float64
+    text: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sides:
+    """The difference of two logits as a linear form: Σ_c coefficients_c · z_c / T₃ + text + constant.
+
+    The coefficients (K,) of the classes with images sum to 0, so that what all classes have in common falls out.
+    """
+
+    coefficients: Float64
+    text: float
+    constant: float
+
+
+def _sides(fitted: FittedSupport, recipe: str, scores: Scores, flag: int, against: int) -> _Sides:
+    """For ONE query's scores (1, C)."""
+    count, t = len(fitted.classes), fitted.temperatures
+    coefficients, text, constant = np.zeros(count), 0.0, 0.0
+    if flag < count and against < count:
+        coefficients[flag] += 1.0
+        coefficients[against] -= 1.0
+    else:
+        assert scores.text is not None  # what scores a class without images
+        logp = log_softmax(scores.logits[0, :count]) if count else np.zeros(0)
+        p = np.exp(logp)
+        entropy = -float((p * logp)[p > 0].sum())
+        inside = float(within(scores.text, count)[0, 0])
+        for column, sign in ((flag, 1.0), (against, -1.0)):
+            if column < count:
+                coefficients -= sign * p
+                coefficients[column] += sign
+                text += sign * inside
+                constant -= sign * entropy
+            else:
+                text += sign * float(scores.text[0, column])
+    if scores.text is not None and count:
+        text += t.text_weight(recipe) / t.of(recipe) * float(coefficients @ scores.text[0, :count])
+    return _Sides(coefficients, text, constant)
 
 
 def cells(
-    fitted: FittedSupport, recipe: str, matches: Matches, embeddings: Embeddings, flag: int, against: int
+    fitted: FittedSupport,
+    recipe: str,
+    matches: Matches,
+    embeddings: Embeddings,
+    scores: Scores,
+    flag: int,
+    against: int,
 ) -> Cells:
-    """For ONE query: its matches (1, P, C, k) and embeddings of length 1, and two columns of the scores."""
-    w = weights(recipe, fitted.temperatures)
+    """For ONE query: its matches (1, P, C, k), its embeddings and scores of length 1, and two columns of the scores."""
+    w, sides = weights(recipe, fitted.temperatures), _sides(fitted, recipe, scores, flag, against)
     patches, images = matches.rows.shape[1], len(fitted.images)
     pairs = np.zeros(matches.rows.shape[1:])
-    total, whole, constant = np.zeros((patches, images)), np.zeros(images), 0.0
+    total, whole, constant = np.zeros((patches, images)), np.zeros(images), sides.constant
+    if not images:  # class names are all that there is
+        return Cells(flag, against, total, whole, constant, pairs, sides.text)
     if w.patch or w.vote:
-        pairs = _pairs(matches, w.patch, w.vote, flag, against)
+        pairs = _pairs(matches, w.patch, w.vote, sides.coefficients)
         columns = np.maximum(matches.rows[0], 0) // fitted.patch.z.shape[1]
         np.add.at(total, (np.arange(patches)[:, None, None], columns), pairs)
     if w.whole:
-        change = w.whole * (fitted.whole.alpha[:, flag] - fitted.whole.alpha[:, against])  # (n,)
-        constant = float(change.sum())
+        change = w.whole * (fitted.whole.alpha @ sides.coefficients)  # (n,)
+        constant += float(change.sum())
         if embeddings.whole_map is None:
             centred, _ = fitted.basis.centre(whole_of(embeddings))
             whole = (fitted.whole.centred @ centred[0]) * change
@@ -64,11 +119,11 @@ def cells(
             total += _positions(fitted, embeddings, embeddings.grid) * change
     if not w.patch and not w.vote:
         pairs = _located(matches, total, fitted.patch.z.shape[1])
-    return Cells(flag, against, total, whole, constant, pairs)
+    return Cells(flag, against, total, whole, constant, pairs, sides.text)
 
 
-def _pairs(matches: Matches, patch: float, vote: float, flag: int, against: int) -> Float64:
-    """(P, C, k): + for the flag's matches, − for the other's, 0 for every other class."""
+def _pairs(matches: Matches, patch: float, vote: float, coefficients: Float64) -> Float64:
+    """(P, C, k): + for the flag's matches, − for the other's, 0 for classes that are not compared."""
     found = matches.found[0]
     if vote:
         each = matches.votes()[0].astype(np.float64)
@@ -76,9 +131,7 @@ def _pairs(matches: Matches, patch: float, vote: float, flag: int, against: int)
     else:
         similarities = np.where(found, matches.similarities[0], 0).astype(np.float64)
         each = similarities * (patch / (len(found) * np.maximum(1, found.sum(axis=-1, keepdims=True))))
-    sign = np.zeros((1, found.shape[1], 1))
-    sign[0, flag], sign[0, against] = 1.0, -1.0
-    signed: Float64 = each * sign
+    signed: Float64 = each * coefficients[None, :, None]
     return signed
 
 
@@ -120,4 +173,5 @@ def summarise(fitted: FittedSupport, part: Cells, grid: Grid) -> Contributions:
         whole=float(part.whole.sum()),
         constant=part.constant,
         by_support={image: float(v) for image, v in zip(fitted.images, by_support, strict=True)},
+        text=part.text,
     )

@@ -6,6 +6,7 @@ the command line's ``predict`` and the tests run the very same code.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -17,15 +18,18 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from core.errors import ImageError, NotReady
+from core.errors import ImageError, ModelUnavailable, NotReady
 from core.pipeline import Pipeline
 from core.ports import Encoder, Reasoner
 from core.position_cache import PositionCache, concatenate, with_map
 from core.scoring import FittedSupport, Scores
 from core.scoring_basis import Basis
+from core.scoring_text import ClassTexts, TextReader, reads_text
 from core.settings import PipelineSettings
 from core.stand_ins import Missing
 from core.types import Embeddings, Float32, ImageRecord, Prediction, QueryImage, Status, SupportSet
+
+log = logging.getLogger("ragvision.engine")
 
 BATCH = 8  # images a forward pass: larger batches are no faster on a CPU and hold more pixels
 
@@ -80,14 +84,21 @@ class Engine:
         self._positions = positions
         self.pipeline = pipeline
         self._load = load
+        self._reader = TextReader(query_encoder) if settings.text_prior and reads_text(query_encoder) else None
+        self._unread = ""  # why class names are not used, where they should be
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="decode")
         self._pace: deque[tuple[float, int]] = deque(maxlen=40)  # seconds and images of the last batches
         self.encoded = 0  # images that went through an encoder, for progress and for tests
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A sentence for every model that is missing and stood in for."""
-        return tuple(m.note for m in self._missing)
+        """A sentence for every model, or part of one, that is missing."""
+        return (*(m.note for m in self._missing), *([self._unread] if self._unread else []))
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether class names count, so that classes without images can be suggested."""
+        return self._reader is not None
 
     def wanted_is_there(self) -> bool:
         """Whether a model that is stood in for can be had by now, so that the engine should be made anew. Cheap."""
@@ -169,7 +180,8 @@ class Engine:
         """The support set made ready to score with; raises NotReady with what is missing."""
         embeddings, unusable = self.embed_support(support.images)
         bad = {u.image for u in unusable}
-        if embeddings is None:
+        texts = self._class_texts(support)
+        if embeddings is None and texts is None:
             raise NotReady("No support image can be used. Add a few example images to at least two classes.")
         kept = [i for i, image in enumerate(support.images) if image not in bad]
         usable = SupportSet(
@@ -185,8 +197,20 @@ class Engine:
             support_names={i: records[i].name for i in usable.images},
             basis=basis,
             encoder_id=self.query_encoder.id,
+            texts=texts,
         )
         return fitted, unusable
+
+    def _class_texts(self, support: SupportSet) -> ClassTexts | None:
+        """None where the encoder reads no text, or cannot: then the images alone count, and that is noted."""
+        if self._reader is None:
+            return None
+        try:
+            return self._reader.read(support.classes)
+        except ModelUnavailable as error:
+            log.warning("class names are not used: %s", error)
+            self._reader, self._unread = None, f"Class names are not used as a prior: {error}"
+            return None
 
     def predict(
         self,

@@ -39,15 +39,17 @@ def choose(
     support_patches: int,
     per_class: int,
 ) -> list[Pick]:
-    """Matches of ONE query (1, P, C, k) → the picks, class after class as in ``order`` (columns).
+    """Matches of ONE query (1, P, C, k) → the picks, class after class as in ``order`` (columns with images).
 
-    ``order`` begins with the flag and the runner-up. A class gets at least one pick, and at most
+    ``order`` begins with the best. A class gets at least one pick, and at most
     ``per_class``; none of two picks of a class shares its query position.
     """
     nearest = matches.per_class()[0]  # (P, C)
     picks: list[Pick] = []
     for column in order:
         rival = part.against if column == part.flag else part.flag
+        if rival not in order:  # it has no images: the best of the others that have some
+            rival = next(c for c in order if c != column)
         similarities = matches.similarities[0, :, column].astype(np.float64)
         lead = np.where(matches.found[0, :, column], similarities - nearest[:, rival : rival + 1], -np.inf)
         images = matches.rows[0, :, column] // support_patches

@@ -44,18 +44,26 @@ def heatmap(contributions: Contributions, scale: float) -> Heatmap:
     return Heatmap(contributions.grid, contributions.values, scale)
 
 
-def fit_scales(t: Temperatures, matches: Matches, ridge: Float64, usable: NDArray[np.bool_]) -> dict[str, float]:
+def default_scales(patches: int) -> dict[str, float]:
+    """Recipe → scale, where no image can be left out."""
+    return dict.fromkeys(RECIPES, _DEFAULT_TOTAL / patches)
+
+
+def fit_scales(
+    t: Temperatures, matches: Matches, ridge: Float64, usable: NDArray[np.bool_], text: Float64 | None = None
+) -> dict[str, float]:
     """Recipe → scale, from the support images left out one by one (only the ``usable`` rows)."""
     patches = matches.rows.shape[1]
     if not usable.any():
-        return dict.fromkeys(RECIPES, _DEFAULT_TOTAL / patches)
+        return default_scales(patches)
+    said = None if text is None else text[usable]
     picked, ridge = Matches(matches.similarities[usable], matches.rows[usable]), ridge[usable]
     nearest, votes = picked.per_class(), picked.votes().sum(axis=-1).astype(np.float64)  # (n, P, C)
     rows = np.arange(len(ridge))
     scales = {}
     for recipe in RECIPES:
         w = weights(recipe, t)
-        order = np.argsort(-combine(recipe, t, picked, ridge).logits, axis=1, kind="stable")
+        order = np.argsort(-combine(recipe, t, picked, ridge, said).logits, axis=1, kind="stable")
         flag, against = order[:, 0], order[:, 1]
         local = w.patch / patches * (nearest[rows, :, flag] - nearest[rows, :, against])
         ballots = np.maximum(1.0, votes.sum(axis=(1, 2)))[:, None]

@@ -12,19 +12,23 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from core import contributions, evidence
+from core.calibration import Temperatures
 from core.contributions import Cells
 from core.errors import InvalidInput, NotReady
 from core.evidence import Pick
-from core.heatmap import fit_scales
+from core.heatmap import default_scales, fit_scales
 from core.indexes import create_index
 from core.ports import Index, Reasoner, ReasonRequest
 from core.reasoning import ask
-from core.scoring import FittedSupport, Scores, combine, fit_scores, joined, leave_one_out, whole_of
+from core.scoring import FittedSupport, Scores, combine, fit_scores, joined, leave_one_out, whole_of, with_text
 from core.scoring_basis import Basis
-from core.scoring_patch import Matches
+from core.scoring_patch import Matches, PatchHalf
+from core.scoring_text import ClassTexts, prior_of
+from core.scoring_whole import DEFAULT_PENALTY, WholeHalf
 from core.settings import RECIPES, PipelineSettings
 from core.types import (
     Answer,
+    Calibrated,
     ClassScore,
     Embeddings,
     Float32,
@@ -36,6 +40,8 @@ from core.types import (
 )
 
 __all__ = ["Basis", "FittedSupport", "Pipeline", "Scores"]
+
+Float64 = NDArray[np.float64]
 
 _CHUNK = 32  # queries scored at once: bounds memory, not speed
 
@@ -75,28 +81,33 @@ class Pipeline:
     def fit(
         self,
         support: SupportSet,
-        embeddings: Embeddings,
+        embeddings: Embeddings | None,
         *,
         support_sizes: Mapping[str, tuple[int, int]],
         support_names: Mapping[str, str],
         encoder_id: str,
         basis: Basis | None = None,
+        texts: ClassTexts | None = None,
     ) -> FittedSupport:
         """Everything that depends on the support set alone, leave-one-out included.
 
-        ``embeddings[i]`` belongs to ``support.images[i]``; sizes are (width, height) of the upright
-        originals. ``basis`` keeps an earlier one; without it one is fitted here. The result does not depend
-        on the order of the images. Raises NotReady with fewer than two classes that have images,
-        InvalidInput when an image is there twice or the basis is another encoder's.
+        ``embeddings[i]`` belongs to ``support.images[i]`` (None for no images); sizes are (width, height) of the
+        upright originals. ``basis`` keeps an earlier one; without it one is fitted here. The result does not depend
+        on the order of the images. With the ``texts`` of all classes they count beside the images, and alone where
+        fewer than two classes have some. Raises NotReady where there is nothing to compare, InvalidInput when an
+        image is there twice or the basis is another encoder's.
         """
-        if len(embeddings) != len(support.images):
-            raise ValueError(f"{len(support.images)} support images but {len(embeddings)} embeddings")
+        given = 0 if embeddings is None else len(embeddings)
+        if given != len(support.images):
+            raise ValueError(f"{len(support.images)} support images but {given} embeddings")
         if len(set(support.images)) != len(support.images):
             raise InvalidInput("The same image is twice in the support set. Remove it from one of its classes.")
         counts = support.k_shot
         classes = tuple(c for c in support.classes if counts[c.id])
         without = tuple(c for c in support.classes if not counts[c.id])
-        if len(classes) < 2:
+        if len(classes) < 2 or embeddings is None:
+            if texts is not None and len(support.classes) > 1:
+                return self._by_names(support, texts, encoder_id)
             raise NotReady(_too_few(len(classes), [c.name for c in support.classes if counts[c.id]]))
         column = {c.id: i for i, c in enumerate(classes)}
         y = np.array([column[class_id] for class_id in support.class_ids], np.int64)
@@ -115,6 +126,12 @@ class Pipeline:
         patch, whole, temperatures, calibrated, matches, usable = fit_scores(
             embeddings, y, len(classes), basis=basis, k=self.settings.k_retrieval, index=self._index
         )
+        text, said = None, None
+        if texts is not None:
+            whole_embeddings = whole_of(embeddings)
+            text = prior_of(texts, classes + without, whole_embeddings, y)
+            said = text.log_probabilities(whole_embeddings)[:, : len(classes)]
+            temperatures = with_text(temperatures, matches, whole.loo, said, y, usable)
         return FittedSupport(
             version=support.version,
             encoder_id=encoder_id,
@@ -131,9 +148,33 @@ class Pipeline:
             temperatures=temperatures,
             calibrated=calibrated,
             leave_one_out=leave_one_out(
-                temperatures, matches, whole.loo, y, usable, images, tuple(c.id for c in classes)
+                temperatures, matches, whole.loo, y, usable, images, tuple(c.id for c in classes), said
             ),
-            heat_scale=fit_scales(temperatures, matches, whole.loo, usable),
+            heat_scale=fit_scales(temperatures, matches, whole.loo, usable, said),
+            text=text,
+        )
+
+    def _by_names(self, support: SupportSet, texts: ClassTexts, encoder_id: str) -> FittedSupport:
+        """No two classes can be compared by images: their names and descriptions alone."""
+        nothing, none = np.zeros((0, 0)), np.zeros(0, np.int64)
+        return FittedSupport(
+            version=support.version,
+            encoder_id=encoder_id,
+            classes=(),
+            without_images=support.classes,
+            images=(),
+            names=(),
+            sizes=(),
+            y=none,
+            grid=(1, 1),
+            basis=Basis.none(),
+            patch=PatchHalf(np.zeros((0, 1, 0), np.float32), (0,), self.settings.k_retrieval, self._index),
+            whole=WholeHalf(nothing, nothing, nothing, DEFAULT_PENALTY),
+            temperatures=Temperatures(),
+            calibrated=Calibrated.NAMES,
+            leave_one_out={},
+            heat_scale=default_scales(1),
+            text=prior_of(texts, support.classes, nothing, none),
         )
 
     # ------------------------------------------------------------------ queries
@@ -149,10 +190,10 @@ class Pipeline:
     def _scored(self, fitted: FittedSupport, embeddings: Embeddings, recipes: Sequence[str]) -> dict[str, Scores]:
         parts: dict[str, list[Scores]] = {recipe: [] for recipe in recipes}
         for start in range(0, len(embeddings), _CHUNK):
-            matches, ridge = self._halves(fitted, embeddings[start : start + _CHUNK])
+            matches, ridge, text = self._halves(fitted, embeddings[start : start + _CHUNK])
             for recipe in recipes:
-                parts[recipe].append(combine(recipe, fitted.temperatures, matches, ridge))
-        return {recipe: joined(found, len(fitted.classes)) for recipe, found in parts.items()}
+                parts[recipe].append(combine(recipe, fitted.temperatures, matches, ridge, text))
+        return {recipe: joined(found, len(fitted.class_ids)) for recipe, found in parts.items()}
 
     def predict(
         self,
@@ -176,8 +217,8 @@ class Pipeline:
         for start in range(0, len(queries), _CHUNK):
             part = embeddings[start : start + _CHUNK]
             clock = time.perf_counter()
-            matches, ridge = self._halves(fitted, part)
-            scores = combine(self.settings.recipe, fitted.temperatures, matches, ridge)
+            matches, ridge, text = self._halves(fitted, part)
+            scores = combine(self.settings.recipe, fitted.temperatures, matches, ridge, text)
             ms = (time.perf_counter() - clock) * 1000 / len(part)
             found = []
             for row, query in enumerate(queries[start : start + _CHUNK]):
@@ -190,10 +231,16 @@ class Pipeline:
             predictions += [self._tell(fitted, f, a, asked, reason_ms) for f, a in zip(found, answers, strict=True)]
         return predictions
 
-    def _halves(self, fitted: FittedSupport, part: Embeddings) -> tuple[Matches, NDArray[np.float64]]:
-        """The matches, which evidence needs under every recipe, and the ridge's outputs (n, C)."""
+    def _halves(self, fitted: FittedSupport, part: Embeddings) -> tuple[Matches, Float64, Float64 | None]:
+        """The matches, which evidence needs under every recipe, the ridge's outputs (n, K), and log p_text (n, C)."""
+        whole = whole_of(part)
+        text = None if fitted.text is None else fitted.text.log_probabilities(whole)
+        if not fitted.classes:
+            n, (gh, gw) = len(part), part.grid
+            shape = (n, gh * gw, 0, fitted.patch.k)
+            return Matches(np.zeros(shape, np.float32), np.zeros(shape, np.int64)), np.zeros((n, 0)), text
         matches = fitted.patch.match(project(fitted.basis, part.patches))
-        return matches, fitted.whole.scores(fitted.basis.centre(whole_of(part))[0])
+        return matches, fitted.whole.scores(fitted.basis.centre(whole)[0]), text
 
     def _find(
         self,
@@ -209,11 +256,11 @@ class Pipeline:
         ms, clock = {"score": round(score_ms, 3)}, time.perf_counter()
         recipe, grid = self.settings.recipe, embedding.grid
         order = [int(c) for c in np.argsort(-scores.logits[0], kind="stable")]
-        part = contributions.cells(fitted, recipe, matches, embedding, order[0], order[1])
+        part = contributions.cells(fitted, recipe, matches, embedding, scores, order[0], order[1])
         picks = evidence.choose(
             matches,
             part,
-            order,
+            [c for c in order if c < len(fitted.classes)],
             grid=grid,
             support_patches=fitted.patch.z.shape[1],
             per_class=self.settings.max_patches_per_class,
@@ -245,7 +292,7 @@ class Pipeline:
             # The reasoner disagrees with the scores: everything is told for its flag, numbers stay as cited.
             flag = fitted.class_ids.index(answer.flag)
             runner_up = order[0]
-            part = contributions.cells(fitted, recipe, matches, embedding, flag, runner_up)
+            part = contributions.cells(fitted, recipe, matches, embedding, scores, flag, runner_up)
             size = {"width": query.width, "height": query.height}
             shown = evidence.build(fitted, matches, part, found.picks, grid=grid, **size)
         p = np.sort(scores.probabilities[0])
@@ -288,17 +335,22 @@ def _row(scores: Scores, row: int) -> Scores:
         scores.probabilities[one],
         None if scores.patch is None else scores.patch[one],
         None if scores.whole is None else scores.whole[one],
+        None if scores.text is None else scores.text[one],
     )
 
 
 def _class_scores(fitted: FittedSupport, scores: Scores) -> tuple[ClassScore, ...]:
+    def of(part: Float64 | None, c: int) -> float | None:
+        return None if part is None or c >= part.shape[1] else float(part[0, c])
+
     return tuple(
         ClassScore(
             class_id=class_id,
             probability=float(scores.probabilities[0, c]),
             logit=float(scores.logits[0, c]),
-            patch=None if scores.patch is None else float(scores.patch[0, c]),
-            whole=None if scores.whole is None else float(scores.whole[0, c]),
+            patch=of(scores.patch, c),
+            whole=of(scores.whole, c),
+            text=of(scores.text, c),
         )
         for c, class_id in enumerate(fitted.class_ids)
     )

@@ -38,6 +38,7 @@ class _Block:
     z: Float32  # (rows, axes)
     queries: int
     centred: Float32  # (queries, g): the whole embeddings in the basis
+    whole: Float32 | None  # (queries, g): as they are, where class texts are compared with them
     lists: dict[int, _List] = field(default_factory=dict)
 
 
@@ -62,19 +63,22 @@ class Rescorer:
                 self._build(block, fitted, column, np.arange(len(block.z)))
 
     def update(self, fitted: FittedSupport, *, recipe: str | None = None) -> Scores:
-        """Scores (n, C) under ``fitted``, which must have the basis and k of the first; ValueError otherwise.
+        """Scores (n, C) under ``fitted``, which must have the basis and k of the first, and a text prior if it had one.
+
+        ValueError otherwise.
 
         Equal to ``Pipeline.score_only`` on everything anew; only what differs from the last update is matched.
         """
-        if fitted.basis.id != self._fitted.basis.id or fitted.patch.k != self._fitted.patch.k:
-            raise ValueError("another basis or k_retrieval: make a new Rescorer")
+        same = fitted.basis.id == self._fitted.basis.id and fitted.patch.k == self._fitted.patch.k
+        if not same or (fitted.text is None) != (self._fitted.text is None):
+            raise ValueError("another basis, k_retrieval or kind of prior: make a new Rescorer")
         before, after = _members(self._fitted), _members(fitted)
         removed, added = before.keys() - after.keys(), after.keys() - before.keys()
         gone = {c.id for c in self._fitted.classes} - {c.id for c in fitted.classes}
         for block in self._blocks:
             for class_id in gone:
                 block.lists.pop(class_id, None)
-            for column, class_id in enumerate(fitted.class_ids):
+            for column, class_id in enumerate(_columns(fitted)):
                 leaving = [image for image, of in removed if of == class_id]
                 coming = [after[member] for member in added if member[1] == class_id]
                 if class_id not in block.lists:
@@ -92,13 +96,15 @@ class Rescorer:
     def scores(self, *, recipe: str | None = None) -> Scores:
         """Scores (n, C) of every query as things stand, columns as the fitted support's ``class_ids``."""
         recipe = recipe or self._pipeline.settings.recipe
-        return joined([self._scores(block, recipe) for block in self._blocks], len(self._fitted.classes))
+        return joined([self._scores(block, recipe) for block in self._blocks], len(self._fitted.class_ids))
 
     # ------------------------------------------------------------------ parts
     def _block(self, part: Embeddings) -> _Block:
         z = project(self._fitted.basis, part.patches)
-        centred = self._fitted.basis.centre(whole_of(part))[0]
-        return _Block(z.reshape(-1, z.shape[-1]), len(part), centred.astype(np.float32))
+        whole = whole_of(part)
+        centred = self._fitted.basis.centre(whole)[0].astype(np.float32)
+        kept = None if self._fitted.text is None else whole.astype(np.float32)
+        return _Block(z.reshape(-1, z.shape[-1]), len(part), centred, kept)
 
     def _token(self, image: str) -> int:
         return self._tokens.setdefault(image, len(self._tokens))
@@ -113,7 +119,7 @@ class Rescorer:
         low, high = fitted.patch.starts[column], fitted.patch.starts[column + 1]
         support = fitted.patch.z[low:high].reshape(-1, fitted.patch.z.shape[-1])
         keys = self._keys(fitted, range(low, high))
-        class_id = fitted.class_ids[column]
+        class_id = fitted.classes[column].id
         if class_id not in block.lists:
             shape = (len(block.z), self._keep)
             block.lists[class_id] = _List(
@@ -152,7 +158,7 @@ class Rescorer:
 
     def _refill(self, block: _Block, fitted: FittedSupport, column: int) -> None:
         """Only the rows that fell short of k, or of all that the class has."""
-        entry = block.lists[fitted.class_ids[column]]
+        entry = block.lists[fitted.classes[column].id]
         images = fitted.patch.starts[column + 1] - fitted.patch.starts[column]
         needed = min(fitted.patch.k, images * fitted.patch.z.shape[1])
         short = np.flatnonzero(np.isfinite(entry.sims[:, :needed]).sum(axis=1) < needed)
@@ -166,19 +172,25 @@ class Rescorer:
         where = np.full(len(self._tokens), -1, np.int64)  # token → place in fitted.images
         where[[self._token(image) for image in fitted.images]] = np.arange(len(fitted.images))
         sims, rows = np.empty(shape, np.float32), np.empty(shape, np.int64)
-        for column, class_id in enumerate(fitted.class_ids):
+        for column, class_id in enumerate(_columns(fitted)):
             entry = block.lists[class_id]
             best, keys = entry.sims[:, : shape[3]], entry.keys[:, : shape[3]]
             row = where[keys // _KEY] * fitted.patch.z.shape[1] + keys % _KEY
             sims[:, :, column] = best.reshape(*shape[:2], -1)
             rows[:, :, column] = np.where(np.isfinite(best), row, -1).reshape(*shape[:2], -1)
         ridge = fitted.whole.scores(block.centred.astype(np.float64))
-        return combine(recipe, fitted.temperatures, Matches(sims, rows), ridge)
+        text = None if fitted.text is None or block.whole is None else fitted.text.log_probabilities(block.whole)
+        return combine(recipe, fitted.temperatures, Matches(sims, rows), ridge, text)
+
+
+def _columns(fitted: FittedSupport) -> tuple[int, ...]:
+    """The ids of the classes with images."""
+    return tuple(c.id for c in fitted.classes)
 
 
 def _members(fitted: FittedSupport) -> dict[tuple[str, int], int]:
     """(image, class id) → place in ``fitted.images``."""
-    return {(image, fitted.class_ids[c]): i for i, (image, c) in enumerate(zip(fitted.images, fitted.y, strict=True))}
+    return {(image, fitted.classes[c].id): i for i, (image, c) in enumerate(zip(fitted.images, fitted.y, strict=True))}
 
 
 def _keep_best(entry: _List, rows: NDArray[np.int64], sims: Float32, keys: NDArray[np.int64], keep: int) -> None:

@@ -65,8 +65,17 @@ def reasoned(name: str, answered: int, shown: int, trouble: str) -> str:
     return f"{name} has answered on {max(0, answered):,} of {shown:,}; until it has, the scores speak."
 
 
-def what_is_missing(support: SupportSet) -> str:
-    """A sentence that says what has to be there before images can be scored; empty where nothing is missing."""
+def what_is_missing(support: SupportSet, *, by_names: bool = False) -> str:
+    """A sentence that says what has to be there before images can be scored; empty where nothing is missing.
+
+    ``by_names``: the encoder reads text, so that the names of two classes are enough.
+    """
+    if by_names and len(support.classes) >= 2:
+        return ""
+    if by_names:
+        one = support.classes[0].name if support.classes else ""
+        there = f"There is only the class {one!r}" if one else "There are no classes yet"
+        return f"{there}. Add at least two on the Support page; their names alone are enough to begin with."
     filled = [c for c in support.classes if support.k_shot[c.id]]
     if len(filled) >= 2:
         return ""

@@ -274,10 +274,12 @@ class RunWorker:
         return self._new_job(settings, support)
 
     def _new_job(self, settings: PipelineSettings, support: SupportSet) -> Job:
-        missing = what_is_missing(support)
+        if len(support.classes) < 2:  # no need to load anything in order to say so
+            raise NotReady(what_is_missing(support))
+        engine = self._engine_for(settings)
+        missing = what_is_missing(support, by_names=engine.reads_text)
         if missing:
             raise NotReady(missing)
-        engine = self._engine_for(settings)
         self._say("loading", f"Reading {len(support.images):,} support images.")
         fitted, self._left_out = fit_support(self._store, engine, support)
         fitted, labels = calibrated_on_labels(self._store, engine, fitted)

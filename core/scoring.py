@@ -3,6 +3,9 @@
 ensemble  z_c = (½ log softmax(ridge / T₁)_c + ½ log softmax(S / T₂)_c) / T₃
 patch     z_c = log softmax(S / T₂)_c / T₃          whole   z_c = log softmax(ridge / T₁)_c / T₃
 vote      z_c = log softmax(votes / T_v)_c / T₃     the baseline: k nearest patches over all classes
+
+Where the encoder reads text, w · log p_text(c) is added before T₃, and classes without images are scored by it
+alone: with K the classes that have images, z_c = log p_text(K) + log softmax_K(z)_c in K, and log p_text(c) beside it.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from core.patches import Grid
 from core.ports import Index
 from core.scoring_basis import Basis
 from core.scoring_patch import Matches, PatchHalf, companions
+from core.scoring_text import TextPrior, choose_weight, within
 from core.scoring_whole import WholeHalf, fit_whole
 from core.settings import RECIPES
 from core.types import Calibrated, ClassRecord, Embeddings, IntArray
@@ -30,7 +34,8 @@ Float64 = NDArray[np.float64]
 class FittedSupport:
     """A support set ready to score queries. Images are sorted by class, then sha256.
 
-    ``classes`` are those that have images (the columns of every score), ``without_images`` the rest.
+    ``classes`` are those that have images (the columns of both halves), ``without_images`` the rest, which only
+    ``text`` can score. Where fewer than two classes have images there is only text: no images, all classes without.
     ``heat_scale`` is, by recipe, the contribution at which a heatmap is drawn at full strength.
     """
 
@@ -50,21 +55,33 @@ class FittedSupport:
     calibrated: Calibrated
     leave_one_out: Mapping[str, LeaveOneOut]
     heat_scale: Mapping[str, float]
+    text: TextPrior | None = None
 
     @property
     def class_ids(self) -> tuple[int, ...]:
-        """The ids behind the columns of every score."""
-        return tuple(c.id for c in self.classes)
+        """The ids behind the columns of every score; those of ``classes`` come first."""
+        return tuple(c.id for c in (self.classes if self.text is None else self.classes + self.without_images))
+
+    @property
+    def told_by_images(self) -> tuple[int, ...]:
+        """The ids of the classes that a human label can calibrate: those with images, all where there is only text."""
+        return self.class_ids[: len(self.classes)] or self.class_ids
 
     def recalibrated(self, recipe: str, logits: Float64, class_ids: list[int]) -> FittedSupport:
         """The last temperature of ``recipe`` refitted on human labels outside the support set.
 
         ``logits`` (n, C) as :meth:`Pipeline.score_only` gave them with this object, ``class_ids`` (n,) the
-        labels of their images. Labels of classes without support images are left out.
+        labels of their images. Labels of classes without support images are left out. Where there is only text its
+        own temperature is refitted.
         """
-        column = {class_id: c for c, class_id in enumerate(self.class_ids)}
+        column = {class_id: c for c, class_id in enumerate(self.told_by_images)}
         keep = [row for row, class_id in enumerate(class_ids) if class_id in column]
         y = np.array([column[class_ids[row]] for row in keep], np.int64)
+        logits = logits[:, : len(column)]  # among these their differences are those of z / T₃
+        if not self.classes and self.text is not None:
+            before = self.text.temperature
+            text = replace(self.text, temperature=fit_temperature(logits[keep] * before, y, before))
+            return replace(self, text=text, calibrated=Calibrated.LABELS)
         last = self.temperatures.of(recipe)
         fitted = fit_temperature(logits[keep] * last, y, last)
         temperatures = replace(self.temperatures, last={**(self.temperatures.last or {}), recipe: fitted})
@@ -73,16 +90,27 @@ class FittedSupport:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
-    """(n, C) float64 each. ``patch`` and ``whole`` are calibrated log-probabilities of the halves, or None."""
+    """(n, C) float64 each, calibrated log-probabilities of the halves and of the text, or None.
+
+    ``patch`` and ``whole`` have columns for the classes with images alone, which come first.
+    """
 
     logits: Float64
     probabilities: Float64
     patch: Float64 | None
     whole: Float64 | None
+    text: Float64 | None = None
 
 
-def combine(recipe: str, t: Temperatures, matches: Matches | None, ridge: Float64 | None) -> Scores:
-    """The recipe's logits from what its halves gave; a half that the recipe lacks may be None."""
+def combine(
+    recipe: str, t: Temperatures, matches: Matches | None, ridge: Float64 | None, text: Float64 | None = None
+) -> Scores:
+    """The recipe's logits from what its halves gave; a half that the recipe lacks may be None.
+
+    ``text`` (n, C) is log p_text, of the classes of the halves first; any more have no images.
+    """
+    if text is not None and matches is not None and matches.rows.shape[2] == 0:
+        return Scores(text, np.exp(log_softmax(text)), None, None, text)
     patch = whole = None
     if recipe in ("ensemble", "patch") and matches is not None:
         patch = log_softmax(matches.scores() / t.patch)
@@ -98,8 +126,14 @@ def combine(recipe: str, t: Temperatures, matches: Matches | None, ridge: Float6
         z = whole
     else:
         raise ValueError(f"recipe {recipe!r} lacks the half that it is made of")
-    logits = z / t.of(recipe)
-    return Scores(logits, np.exp(log_softmax(logits)), patch, whole)
+    if text is None:
+        logits = z / t.of(recipe)
+        return Scores(logits, np.exp(log_softmax(logits)), patch, whole)
+    count = z.shape[1]
+    logits = (z + t.text_weight(recipe) * text[:, :count]) / t.of(recipe)
+    if text.shape[1] > count:
+        logits = np.concatenate([within(text, count) + log_softmax(logits), text[:, count:]], axis=1)
+    return Scores(logits, np.exp(log_softmax(logits)), patch, whole, text)
 
 
 def joined(parts: Sequence[Scores], classes: int) -> Scores:
@@ -109,11 +143,13 @@ def joined(parts: Sequence[Scores], classes: int) -> Scores:
         return Scores(empty, empty, None, None)
     patch = [part.patch for part in parts if part.patch is not None]
     whole = [part.whole for part in parts if part.whole is not None]
+    text = [part.text for part in parts if part.text is not None]
     return Scores(
         np.concatenate([part.logits for part in parts]),
         np.concatenate([part.probabilities for part in parts]),
         np.concatenate(patch) if patch else None,
         np.concatenate(whole) if whole else None,
+        np.concatenate(text) if text else None,
     )
 
 
@@ -179,6 +215,19 @@ def fit_scores(
     return patch, whole, t, Calibrated.LEAVE_ONE_OUT, matches, usable
 
 
+def with_text(
+    t: Temperatures, matches: Matches, ridge: Float64, text: Float64, y: IntArray, usable: NDArray[np.bool_]
+) -> Temperatures:
+    """Every recipe's weight of log p_text (n, C) and the last temperature that goes with it, by leave-one-out."""
+    chosen: dict[str, tuple[float, float]] = {}
+    picked = Matches(matches.similarities[usable], matches.rows[usable])
+    for recipe in RECIPES:
+        last = t.of(recipe)
+        z = combine(recipe, t, picked, ridge[usable]).logits * last if usable.any() else np.zeros((0, ridge.shape[1]))
+        chosen[recipe] = choose_weight(z, last, text[usable], y[usable])
+    return replace(t, last={r: last for r, (_, last) in chosen.items()}, text={r: w for r, (w, _) in chosen.items()})
+
+
 def leave_one_out(
     t: Temperatures,
     matches: Matches,
@@ -187,12 +236,15 @@ def leave_one_out(
     usable: NDArray[np.bool_],
     images: tuple[str, ...],
     class_ids: tuple[int, ...],
+    text: Float64 | None = None,
 ) -> dict[str, LeaveOneOut]:
-    """Every recipe's leave-one-out numbers, from the masked matches and the ridge's closed form."""
+    """Every recipe's leave-one-out numbers, from the masked matches, the ridge's closed form and log p_text (n, C)."""
     kept = [image for image, ok in zip(images, usable, strict=True) if ok]
     picked = Matches(matches.similarities[usable], matches.rows[usable])
     result = {}
     for recipe in RECIPES:
-        logits = combine(recipe, t, picked, ridge[usable]).logits if kept else np.zeros((0, len(class_ids)))
-        result[recipe] = summarise(recipe, logits, y[usable], kept, class_ids)
+        said = None if text is None else text[usable]
+        logits = combine(recipe, t, picked, ridge[usable], said).logits if kept else np.zeros((0, len(class_ids)))
+        weight = None if text is None else t.text_weight(recipe)
+        result[recipe] = replace(summarise(recipe, logits, y[usable], kept, class_ids), text_weight=weight)
     return result

@@ -64,6 +64,12 @@ class Basis:
             float(shrinkage),
         )
 
+    @classmethod
+    def none(cls) -> Basis:
+        """Of no images: where class names are all that there is."""
+        nothing = np.zeros(0, np.float32)
+        return cls(nothing, np.zeros((0, 0), np.float32), nothing, nothing, 0.0)
+
     def project(self, patches: Float32) -> Float32:
         """(…, d) → (…, m): z = n̂((x − μ)V / √(λ + s·λ̄)), L2-normalised."""
         scale = np.sqrt(self.eigenvalues + self.shrinkage * self.eigenvalues.mean())

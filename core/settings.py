@@ -73,6 +73,7 @@ class PipelineSettings(_Checked):
     reasoner_model: str = _setting("", "model of the reasoner: hub id or folder; empty: its default")
     max_visual_tokens: int = _setting(1024, "most tokens that the pictures of one prompt may cost (a VLM's)", 16, 16384)
     swap_options: bool = _setting(True, "average the flag over both orders of the classes (a VLM's)")
+    text_prior: bool = _setting(True, "class names and descriptions as a prior, where the encoder reads text")
     recipe: str = _setting("ensemble", f"how class scores are made: {', '.join(RECIPES)}", choices=RECIPES)
     k_retrieval: int = _setting(3, "support patches of a class retrieved for one query patch", 1, 64)
     max_patches_per_class: int = _setting(4, "evidence shown for one class, at most", 1, 16)

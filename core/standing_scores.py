@@ -22,7 +22,7 @@ class StandingScores:
 
     def __init__(self, engine: Engine, fitted: FittedSupport, images: Sequence[str]) -> None:
         self._engine = engine
-        self._basis = fitted.basis.id
+        self._basis, self._no_text = fitted.basis.id, fitted.text is None
         self._rows = {image: row for row, image in enumerate(images)}
         self._rescorer = Rescorer(engine.pipeline, fitted, self._parts(images))
 
@@ -32,12 +32,15 @@ class StandingScores:
 
     @staticmethod
     def worth_it(images: int, classes: int) -> bool:
-        """Whether a queue of that size gains by it and fits the budget (see Rescorer on its memory)."""
-        return images >= FEWEST and images * (25_000 + 3_500 * classes) <= BUDGET_BYTES
+        """Whether a queue of that size gains by it and fits the budget (see Rescorer on its memory).
+
+        ``classes`` are those with images: without any there is nothing to match.
+        """
+        return classes > 0 and images >= FEWEST and images * (25_000 + 3_500 * classes) <= BUDGET_BYTES
 
     def serves(self, engine: Engine, fitted: FittedSupport) -> bool:
         """Whether :meth:`update` can be asked for these."""
-        return engine is self._engine and fitted.basis.id == self._basis
+        return engine is self._engine and fitted.basis.id == self._basis and (fitted.text is None) == self._no_text
 
     def covers(self, images: Sequence[str]) -> bool:
         """Whether nine in ten of ``images`` are in it."""

@@ -23,7 +23,7 @@ def fit_support(store: Store, engine: Engine, support: SupportSet) -> tuple[Fitt
     if stored is not None and not _half_changed(store, stored[2], support):
         basis = Basis.from_bytes(stored[1])
     fitted, unusable = engine.fit(support, records, basis=basis)
-    if basis is None:
+    if basis is None and fitted.images:
         store.save_basis(fitted.basis.id, engine.basis_key, fitted.basis.to_bytes(), support.version)
     return fitted, tuple(records[u.image].name for u in unusable)
 
@@ -47,7 +47,7 @@ def calibrated_on_labels(store: Store, engine: Engine, fitted: FittedSupport) ->
         if label.state == "labelled" and label.class_id is not None and label.image not in support:
             classes.setdefault(label.image, set()).add(label.class_id)
             first[label.image] = min(first.get(label.image, label.decided_at), label.decided_at)
-    agreed = {i: next(iter(c)) for i, c in classes.items() if len(c) == 1 and next(iter(c)) in fitted.class_ids}
+    agreed = {i: next(iter(c)) for i, c in classes.items() if len(c) == 1 and next(iter(c)) in fitted.told_by_images}
     rung = calibration_rung(len(agreed))
     # The earliest labels first: the same rung has the same labels after a restart.
     images = sorted(agreed, key=lambda i: (first[i], i))[:rung]

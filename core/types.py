@@ -183,6 +183,7 @@ class Calibrated(StrEnum):
     NOT = "not calibrated"  # too few support images: default temperatures
     LEAVE_ONE_OUT = "leave-one-out"
     LABELS = "labels"
+    NAMES = "class names alone"  # no two classes have support images: the text prior at the model's own scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +191,8 @@ class ClassScore:
     """One class's numbers. ``logit`` is z after the last temperature; probabilities sum to 1.
 
     ``patch`` and ``whole`` are the calibrated log-probabilities of the two halves (None where the
-    recipe has no such half).
+    recipe has no such half, or the class no image), ``text`` that of the class's name and description
+    (None where the encoder reads no text).
     """
 
     class_id: int
@@ -198,6 +200,7 @@ class ClassScore:
     logit: float
     patch: float | None = None
     whole: float | None = None
+    text: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,8 +224,10 @@ class Evidence:
 class Contributions:
     """What adds up, exactly, to logit(flag) − logit(against).
 
-    Σ values + whole + constant == Σ by_support + constant == the difference (to 1e-4).
-    ``values`` is row-major of length grid[0]·grid[1]; ``by_support`` is image sha256 → sum.
+    Σ values + whole + text + constant == Σ by_support + text + constant == the difference (to 1e-4).
+    ``values`` is row-major of length grid[0]·grid[1]; ``by_support`` is image sha256 → sum; ``text`` is what the
+    names and descriptions of the classes add. Where one of the two classes has no images, the other's images speak
+    for it against the rest of those that have some.
     """
 
     flag: int
@@ -232,6 +237,7 @@ class Contributions:
     whole: float
     constant: float
     by_support: Mapping[str, float]
+    text: float = 0.0
 
     def __post_init__(self) -> None:
         if len(self.values) != self.grid[0] * self.grid[1]:

@@ -239,7 +239,8 @@ class Workbench:
         return fitted.leave_one_out
 
     def _why_no_suggestion(self) -> str:
-        return what_is_missing(self.store.support_set())
+        engine = self._worker.engine
+        return what_is_missing(self.store.support_set(), by_names=engine is not None and engine.reads_text)
 
     # ------------------------------------------------------------------ the labelling loop
     def next_items(

@@ -6,7 +6,7 @@ from core.errors import RagVisionError
 from ragvision_app import state as keys
 from ragvision_app.components.gallery import gallery
 from ragvision_app.components.page import open_page, person, skeleton
-from ragvision_app.components.recipes_view import advice, recipe_cards, waiting_sentence
+from ragvision_app.components.recipes_view import advice, names_sentence, recipe_cards, waiting_sentence
 from ragvision_app.components.support_board import BoardState, apply_batch, board_data
 
 workbench = open_page(
@@ -51,8 +51,9 @@ def recipes() -> None:
             else:
                 st.progress(card.balanced, text=f"{card.figure} · {card.detail}")
     if results:
+        names = names_sentence(results, workbench.settings.pipeline.recipe)
         st.caption(
-            f"{advice(cards)} Balanced accuracy, leave-one-out: each image judged from the others, the basis fixed."
+            f"{advice(cards)} {names} Balanced accuracy, leave-one-out: each image judged from the others, the basis fixed."
         )
     else:
         st.caption(waiting_sentence(workbench.run_status().state, sizes))

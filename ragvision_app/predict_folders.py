@@ -241,6 +241,7 @@ def prediction_line(
             "whole": shares.whole,
             "by_support_image": {support[image]: share for image, share in shares.by_support.items()},
             "constant": shares.constant,
+            "text": shares.text,
         },
         "explanation": prediction.explanation,
         "cited_evidence": list(prediction.cited_evidence),

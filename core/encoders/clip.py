@@ -4,13 +4,18 @@ Patches are ``visual_projection(post_layernorm(last_hidden_state))`` without the
 the space of the image embedding, which is the whole. ``dense="maskclip"`` takes the value features of the
 last layer instead (Zhou et al. 2021, arXiv 2112.01071): its attention replaced by the identity, without the
 residual and the MLP. Last-layer tokens are not purely local; value features are more so.
+
+Where the folder holds the text half and its tokenizer, the encoder reads class names too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.encoders._clip_text import embed, has_text, scale_of
 from core.encoders._model_folder import ModelFolder, files_of, find_model
 from core.encoders._sizes import patch_of
 from core.encoders._torch_patches import (
@@ -26,6 +31,7 @@ from core.encoders._torch_patches import (
 from core.errors import ModelUnavailable
 from core.settings import PipelineSettings
 from core.text import quoted
+from core.types import Float32
 
 if TYPE_CHECKING:
     import torch
@@ -41,8 +47,9 @@ def create(
 ) -> TorchPatchEncoder:
     """The adapter; ``cache_dir`` is not needed. ModelUnavailable without weights, InvalidSettings for sizes."""
     folder = find_model(NAME, settings.encoder_model or DEFAULT)
-    shape = _shape(folder)
-    return TorchPatchEncoder(
+    kind, shape = _shape(folder)
+    adapter = ClipEncoder if has_text(folder, kind) else TorchPatchEncoder
+    return adapter(
         NAME,
         folder,
         shape,
@@ -66,12 +73,26 @@ def check(settings: PipelineSettings, resolution: int) -> None:
         check_sizes(f"{NAME} ({settings.encoder_model or DEFAULT})", Shape(patch, 0, 0), settings, resolution)
 
 
+class ClipEncoder(TorchPatchEncoder):
+    """With the text half: a :class:`core.ports.TextEncoder` as well."""
+
+    @cached_property
+    def text_scale(self) -> float:
+        """exp(logit_scale). Raises ModelUnavailable where the weights hold none."""
+        return scale_of(self._folder)
+
+    def embed_texts(self, texts: Sequence[str]) -> Float32:
+        """(n, g) L2-normalised, in the space of the whole embedding; slow, since it loads the text half."""
+        return embed(self._folder, texts)
+
+
 def model_files(settings: PipelineSettings) -> str:
     """What tells one state of the model's files from another; ModelUnavailable where they are not all there."""
     return files_of(NAME, settings.encoder_model or DEFAULT)
 
 
-def _shape(folder: ModelFolder) -> Shape:
+def _shape(folder: ModelFolder) -> tuple[str, Shape]:
+    """The kind of model, and its sizes."""
     from transformers import AutoConfig
 
     with loading(folder):
@@ -83,7 +104,7 @@ def _shape(folder: ModelFolder) -> Shape:
             f"{folder.name} is no CLIP but a {quoted(kind)} model. The encoder hf-vision may load it."
         )
     patch, native = (side_of(getattr(vision, what), what, folder) for what in ("patch_size", "image_size"))
-    return Shape(patch, native, config.projection_dim)
+    return kind, Shape(patch, native, config.projection_dim)
 
 
 def _load(folder: ModelFolder, where: Placement, dense: str) -> Network:

@@ -52,6 +52,13 @@ class EvidenceReasoner:
         missing = [names[c.id] for c in request.classes if c.id not in scored]
         if missing:
             sentences.insert(3, f"Not considered, for want of support images: {_list(missing)}.")
+        if request.calibrated != Calibrated.NAMES and (by_name := _by_name(request)):
+            listed = _list([names[c.id] for c in request.classes if c.id in by_name])
+            sentences.insert(
+                3,
+                f"Judged by {'its name' if len(by_name) == 1 else 'their names'} alone, for want of "
+                f"support images: {listed}.",
+            )
         cited = tuple(e.number for e in (*for_it, *against))
         return Answer(
             flag=flag.class_id,
@@ -66,6 +73,7 @@ def _verdict(flag: ClassScore, runner_up: ClassScore | None, names: dict[int, st
         Calibrated.LEAVE_ONE_OUT: "calibrated by leaving out each support image in turn",
         Calibrated.LABELS: "calibrated on human labels",
         Calibrated.NOT: "not calibrated, for want of support images",
+        Calibrated.NAMES: "from the names of the classes alone, since no two of them have support images",
     }
     rests_on = basis.get(calibrated, calibrated)
     text = f"{names[flag.class_id]}, {flag.probability:.2f}"
@@ -74,6 +82,13 @@ def _verdict(flag: ClassScore, runner_up: ClassScore | None, names: dict[int, st
     text += f" against {runner_up.probability:.2f} for {names[runner_up.class_id]} ({rests_on})."
     close = flag.probability - runner_up.probability < _CLOSE
     return f"Too close to call: {text}" if close else text
+
+
+def _by_name(request: ReasonRequest) -> set[int]:
+    """The classes that have no images, and so no evidence, and are scored all the same."""
+    shown = {e.class_id for e in request.evidence}
+    with_images = {s.class_id for s in request.scores if s.patch is not None or s.whole is not None} | shown
+    return {s.class_id for s in request.scores if s.text is not None} - with_images
 
 
 def _matches(evidence: list[Evidence], request: ReasonRequest) -> str:

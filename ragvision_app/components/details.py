@@ -68,7 +68,7 @@ def _column(figure: go.Figure, labels: Sequence[str], texts: Sequence[str], colo
 
 
 def scores_figure(prediction: Prediction, classes: Sequence[ClassRecord], colours: Tokens) -> go.Figure:
-    """Calibrated probability a class as bars in the class colours, both halves as marks on them."""
+    """Calibrated probability a class as bars in the class colours, halves and class names as marks on them."""
     kinds = {c.id: c for c in classes}
     scores = sorted(prediction.scores, key=lambda s: s.probability)
     labels = _distinct([kinds[s.class_id].name if s.class_id in kinds else "archived class" for s in scores])
@@ -88,6 +88,7 @@ def scores_figure(prediction: Prediction, classes: Sequence[ClassRecord], colour
     for name, values, symbol, size, inside, edge in (  # seen on every class colour, and on each other
         ("whole image alone", [s.whole for s in scores], "circle", 15, colours.paper, colours.text),
         ("patches alone", [s.patch for s in scores], "diamond", 10, colours.text, colours.paper),
+        ("class names alone", [s.text for s in scores], "triangle-up", 11, colours.paper, colours.text),
         (f"{short_name(prediction.reasoner)} alone", reasoner, "square", 11, colours.quiet, colours.paper),
     ):
         pairs = [(math.exp(v), label) for v, label in zip(values, labels, strict=True) if v is not None]
@@ -186,8 +187,9 @@ def sum_sentence(prediction: Prediction, parts: Contributions) -> str:
     logits = {s.class_id: s.logit for s in prediction.scores}
     lead = logits[parts.flag] - (logits[parts.against] if parts.against is not None else 0.0)
     whole = f" {parts.whole:+.3f} whole image" if parts.whole else ""
+    text = f" {parts.text:+.3f} class names" if parts.text else ""
     sentence = (
-        f"It adds up: {sum(parts.values):+.3f} places in the image{whole} {parts.constant:+.3f} constant "
+        f"It adds up: {sum(parts.values):+.3f} places in the image{whole}{text} {parts.constant:+.3f} constant "
         f"= {lead:+.3f}, the flag's lead in logits."
     )
     return sentence.replace("-", "−")

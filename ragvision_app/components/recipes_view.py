@@ -85,6 +85,17 @@ def advice(cards: list[RecipeCard]) -> str:
     return f"{ahead}, which may well be chance." if more < math.sqrt(rows) else f"{ahead}: worth a try."
 
 
+def names_sentence(results: Mapping[str, LeaveOneOut], chosen: str) -> str:
+    """How much the class names count beside the images; empty where the encoder reads no text."""
+    weight = results[chosen].text_weight if chosen in results else None
+    if weight is None:
+        return ""
+    if weight == 0:
+        return "Class names and descriptions get no weight: they do not help on these images."
+    measured = "chosen by leave-one-out" if results[chosen].rows else "until images can be left out"
+    return f"Class names and descriptions count with a weight of {weight:g} beside the images, {measured}."
+
+
 def waiting_sentence(state: str, class_sizes: list[int]) -> str:
     """Why there are no figures: something is missing, or they are being computed."""
     filled = sum(1 for size in class_sizes if size)

@@ -122,6 +122,7 @@ class ScoreOut(BaseModel):
     logit: float
     patch: float | None
     whole: float | None
+    text: float | None
 
 
 class HeatmapOut(BaseModel):
@@ -261,7 +262,7 @@ class ShareOut(BaseModel):
 
 
 class DetailOut(BaseModel):
-    """Everything behind one prediction. Σ heatmap + whole + constant = logit(flag) − logit(runner-up)."""
+    """Everything behind one prediction. Σ heatmap + whole + text + constant = logit(flag) − logit(runner-up)."""
 
     image: str
     name: str
@@ -270,6 +271,7 @@ class DetailOut(BaseModel):
     suggestion: SuggestionOut
     whole: float | None
     constant: float | None
+    text: float | None
     by_support: list[ShareOut]
 
 
@@ -416,6 +418,7 @@ def detail_json(detail: Detail) -> dict[str, Any]:
         "suggestion": suggestion_json(detail.suggestion),
         "whole": None if parts is None else parts.whole,
         "constant": None if parts is None else parts.constant,
+        "text": None if parts is None else parts.text,
         "by_support": [
             {"image": r.sha256, "name": r.name, "url": image_url(r.sha256), "contribution": part}
             for r, part in detail.by_support

@@ -17,7 +17,9 @@ import pytest
 
 from core.encoders import _torch_patches, create_encoder
 from core.errors import InvalidSettings, ModelUnavailable
+from core.ports import TextEncoder
 from core.scoring_basis import normalise
+from core.scoring_text import reads_text
 from core.settings import PipelineSettings
 from tests.core.encoders.tiny_models import picture, tiny_clip, tiny_vision, write_preprocessor
 
@@ -360,3 +362,60 @@ def test_damaged_files_are_a_sentence(folder, tmp_path, damage):
     sentence = str(caught.value)
     assert str(broken) in sentence and "\n" not in sentence and sentence.endswith(".")
     assert damage != "tensor" or "vision_model.post_layernorm.weight" in sentence
+
+
+# --------------------------------------------------------------------------- text
+TEXTS = ["a photo of a crack.", "x", "a photo of a scratch, thin and bright. " * 9]  # the last is cut at 77 tokens
+
+
+def test_texts_equal_transformers_own_text_embeddings(folder, reference):
+    import torch
+
+    model, processor = reference
+    encoder = clip(folder)
+    assert isinstance(encoder, TextEncoder)
+    tokens = processor.tokenizer(TEXTS, padding=True, truncation=True, max_length=77, return_tensors="pt")
+    with torch.inference_mode():
+        output = model(**tokens, pixel_values=their_pixels(reference, IMAGES))
+    got = encoder.embed_texts(TEXTS)
+    assert got.shape == (3, 16) and got.dtype == np.float32
+    np.testing.assert_allclose(got, output.text_embeds.numpy(), atol=1e-5)
+    whole = encoder.embed_batch(IMAGES).whole
+    np.testing.assert_allclose(encoder.text_scale * whole @ got.T, output.logits_per_image.numpy(), atol=1e-4)
+    assert encoder.embed_texts([]).shape == (0, 16)
+
+
+def test_texts_are_read_offline_in_a_process_of_their_own(folder):
+    code = (
+        "from core.encoders import create_encoder; from core.settings import PipelineSettings\n"
+        f"s = PipelineSettings(encoder_model={str(folder)!r}, input_resolution=64, support_res=64)\n"
+        "e = create_encoder('clip', s, 64, threads=1)\n"
+        "print(e.embed_texts(['a', 'b']).shape, round(e.text_scale, 2))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env={"HF_HUB_OFFLINE": "1", "HOME": "/nowhere"}, capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == "(2, 16) 14.29" and done.stderr == ""
+
+
+def test_a_clip_without_its_text_half_is_an_encoder_that_reads_no_text(folder, tmp_path):
+    bare = shutil.copytree(folder, tmp_path / "bare")
+    for name in ("tokenizer.json", "vocab.json", "merges.txt"):
+        (bare / name).unlink(missing_ok=True)
+    assert not reads_text(clip(bare)) and len(clip(bare).embed_batch(IMAGES)) == 3
+    assert reads_text(clip(folder)) and not reads_text(create_encoder("efficientnet-lite0", PipelineSettings(), 224))
+
+
+def test_a_damaged_text_half_is_a_sentence(folder, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    broken = shutil.copytree(folder, tmp_path / "broken")
+    tensors = load_file(broken / "model.safetensors")
+    del tensors["text_projection.weight"], tensors["logit_scale"]
+    save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
+    encoder = clip(broken)
+    with pytest.raises(ModelUnavailable, match=r"lack the tensor text_projection\.weight"):
+        encoder.embed_texts(["a"])
+    with pytest.raises(ModelUnavailable, match="lack the tensor logit_scale"):
+        _ = encoder.text_scale
