@@ -77,6 +77,8 @@ class Job:
             parts = [f"Suggestions for all {self.total:,} images are ready."]
         else:
             parts = [f"Computing suggestions: {done:,} of {self.total:,} images."]
+        if not self.fitted.images:
+            parts.append("They rest on the names of the classes alone: add example images to two classes or more.")
         if unreadable:
             parts.append(left_out(unreadable))
         if lane is not None and answered is not None and self.total:

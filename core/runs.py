@@ -284,6 +284,8 @@ class RunWorker:
         fitted, self._left_out = fit_support(self._store, engine, support)
         fitted, labels = calibrated_on_labels(self._store, engine, fitted)
         provenance = {**asdict(settings), "basis": fitted.basis.id, "calibration_labels": labels}
+        if fitted.text is not None:  # names and descriptions decide here: other words make another run
+            provenance["class_texts"] = fitted.text.id
         run_id = self._store.start_run(
             encoder=engine.query_encoder.id,
             reasoner=engine.pipeline.reasoner.id,

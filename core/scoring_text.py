@@ -6,6 +6,7 @@ prompts t_c, and p_text(c) = softmax_c(s · cos(whole, t_c) / T_text) with the s
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,10 +51,11 @@ def prompts_of(kind: ClassRecord) -> list[str]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassTexts:
-    """Class id → its embedding (g,), L2-normalised, and the encoder's scale of cosines."""
+    """Class id → its embedding (g,), L2-normalised, the encoder's scale of cosines, and a hash of the words."""
 
     of: dict[int, Float32]
     scale: float
+    id: str = ""
 
 
 def reads_text(encoder: object) -> TypeGuard[TextEncoder]:
@@ -76,7 +78,8 @@ class TextReader:
             if new:
                 known.update(zip(new, self._encoder.embed_texts(new), strict=True))
             of = {k: normalise(np.mean([known[t] for t in texts], axis=0)) for k, texts in prompts.items()}
-        return ClassTexts(of, self._encoder.text_scale)
+        words = hashlib.sha256(repr(sorted(prompts.items())).encode("utf-8", "replace")).hexdigest()[:16]
+        return ClassTexts(of, self._encoder.text_scale, words)
 
 
 _lock = threading.Lock()
@@ -85,10 +88,11 @@ _known: WeakKeyDictionary[TextEncoder, dict[str, Float32]] = WeakKeyDictionary()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextPrior:
-    """t (C, g) of all classes, those with images first, and s / T_text."""
+    """t (C, g) of all classes, those with images first, s and T_text; ``id`` is a hash of the words behind them."""
 
     embeddings: Float64
     scale: float
+    id: str
     temperature: float = 1.0
 
     def log_probabilities(self, whole: NDArray[np.floating]) -> Float64:
@@ -105,9 +109,9 @@ def prior_of(texts: ClassTexts, classes: Sequence[ClassRecord], whole: NDArray[n
     embeddings = np.stack([texts.of[kind.id] for kind in classes]).astype(np.float64)
     count = int(y.max()) + 1 if len(y) else 0
     if count < 2:
-        return TextPrior(embeddings, texts.scale)
+        return TextPrior(embeddings, texts.scale, texts.id)
     raw = texts.scale * (whole.astype(np.float64) @ embeddings[:count].T)
-    return TextPrior(embeddings, texts.scale, fit_temperature(raw, y, 1.0))
+    return TextPrior(embeddings, texts.scale, texts.id, fit_temperature(raw, y, 1.0))
 
 
 def choose_weight(z: Float64, last: float, text: Float64, y: IntArray) -> tuple[float, float]:

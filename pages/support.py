@@ -52,9 +52,8 @@ def recipes() -> None:
                 st.progress(card.balanced, text=f"{card.figure} · {card.detail}")
     if results:
         names = names_sentence(results, workbench.settings.pipeline.recipe)
-        st.caption(
-            f"{advice(cards)} {names} Balanced accuracy, leave-one-out: each image judged from the others, the basis fixed."
-        )
+        measured = "Balanced accuracy, leave-one-out: each image judged from the others, the basis fixed."
+        st.caption(" ".join(part for part in (advice(cards), names, measured) if part))
     else:
         st.caption(waiting_sentence(workbench.run_status().state, sizes))
 

@@ -32,8 +32,9 @@ def check_adds_up(line):
     parts = line["contributions"]
     gh, gw = parts["grid"]
     assert len(parts["values"]) == gh and all(len(row) == gw for row in parts["values"])
-    by_place = math.fsum(v for row in parts["values"] for v in row) + parts["whole"] + parts["constant"]
-    by_image = math.fsum(parts["by_support_image"].values()) + parts["constant"]
+    by_place = math.fsum(v for row in parts["values"] for v in row) + parts["whole"]
+    by_place += parts["text"] + parts["constant"]
+    by_image = math.fsum(parts["by_support_image"].values()) + parts["text"] + parts["constant"]
     assert by_place == pytest.approx(difference, abs=1e-4)
     assert by_image == pytest.approx(difference, abs=1e-4)
 
