@@ -64,16 +64,6 @@ def create(settings: PipelineSettings) -> OpenAIReasoner:
     return OpenAIReasoner(server_at(connection(settings.reasoner_model)), settings)
 
 
-def model_files(settings: PipelineSettings) -> str:
-    """The server's place; ModelUnavailable where an environment variable is missing or cannot be."""
-    return connection(settings.reasoner_model).place
-
-
-def prompt_format(settings: PipelineSettings) -> PromptFormat:
-    """Letters where the server can be held to them, else JSON. What text and pictures cost there is its own matter."""
-    return PromptFormat(("letter", "json"), note="What it costs is the server's matter: estimated.", visual_exact=False)
-
-
 def reachable(settings: PipelineSettings) -> tuple[bool, str]:
     """Whether the server answers now, within seconds, and a sentence. Asked for by a person, never by the pages."""
     return is_answering(connection(settings.reasoner_model))
