@@ -57,7 +57,7 @@ def parse_answer(
         found = _from_json(stripped) or _from_lines(stripped)
         if found is None:
             raise _Unusable("The model's answer names no class in the form that was asked for.")
-        chosen = {_resolve(value, classes) for value in found.values}
+        chosen = {_resolve(value, classes) for value in found.values} | _on_the_first_line(stripped, classes)
         if len(chosen) > 1:
             raise _Unusable("The model's answer names more than one class.")
     except _Unusable as error:
@@ -151,6 +151,15 @@ def _from_lines(text: str) -> _Found | None:
         return _Found(tuple(named), _LINE.sub("", text))
     first, _, rest = text.partition("\n")
     return _Found((_FirstLine(first),), rest)
+
+
+def _on_the_first_line(text: str, classes: Sequence[ClassRecord]) -> set[int]:
+    """The class that the first line names, if it is nothing but that: a later one may be quoted from an image."""
+    try:
+        named = _resolve(_FirstLine(text.partition("\n")[0]), classes)
+    except _Unusable:
+        return set()
+    return set() if named is None else {named}
 
 
 class _FirstLine(str):

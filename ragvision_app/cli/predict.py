@@ -41,7 +41,7 @@ def predict(
     recipe: Annotated[str, typer.Option(help=f"How class scores are made: {', '.join(RECIPES)}.")] = DEFAULTS.recipe,
     reasoner: Annotated[str, typer.Option(help="Name of the reasoner.")] = DEFAULTS.reasoner,
     reasoner_model: Annotated[
-        str, typer.Option(metavar="ID|DIR", help="Model of the reasoner qwen2-vl: hub id or folder.")
+        str, typer.Option(metavar="ID|DIR", help="Model of the reasoner: hub id or folder, or its name on the server.")
     ] = DEFAULTS.reasoner_model,
 ) -> None:
     """Predict a folder of images from a folder of examples. Needs no project.

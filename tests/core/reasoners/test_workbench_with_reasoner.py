@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fake_openai import EXPLANATION, MODEL, Fake, running
 from pictures import write_folder
 
 import core.workbench
@@ -17,7 +18,7 @@ from core.labelling import Suggestion
 from core.ports import ReasonRequest
 from core.reasoning import failed
 from core.settings import PipelineSettings
-from core.types import Answer, Decision, Kind, Outcome, Status
+from core.types import Answer, Decision, Kind, Outcome, Reasoning, Status
 from core.workbench import Workbench
 
 
@@ -151,3 +152,66 @@ def test_what_loading_takes_is_said_before(workbench: Workbench, folder: Path, m
     run_with(workbench, reasoner="qwen2-vl", reasoner_model=str(folder), max_new_tokens=4, max_visual_tokens=96)
     loading = [words for words in said if words.startswith("Loading the encoder")]
     assert len(loading) == 1 and "parameters) takes about 0.7 GB in float32" in loading[0]
+
+
+# --------------------------------------------------------------------------- a server
+@pytest.fixture(scope="module")
+def server() -> Iterator[Fake]:
+    with running() as fake:
+        yield fake
+
+
+def test_what_a_server_answers_reaches_the_page_with_how_it_was_asked(
+    workbench: Workbench, server: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url("good", "in-a-project"))
+    run_with(workbench, reasoner="openai")
+    wait(lambda: all(s.prediction is not None and s.prediction.transcript for s in suggestions(workbench)))
+    for told in suggestions(workbench):
+        prediction = told.prediction
+        assert prediction is not None and prediction.reasoning is Reasoning.ANSWERED
+        assert prediction.reasoner == f"openai {MODEL} at 127.0.0.1:{server.server_address[1]}"
+        assert prediction.explanation == EXPLANATION and prediction.prompt
+        assert set(prediction.class_probabilities or {}) == {c.id for c in workbench.store.classes()}
+        assert "Asked for a letter by structured outputs." in prediction.transcript
+
+
+def test_what_a_server_lacks_is_said_on_the_runs_page(
+    workbench: Workbench, server: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url("no-logprobs", "in-a-project"))
+    run_with(workbench, reasoner="openai")
+    wait(lambda: "gives no probabilities for the classes" in workbench.run_status().sentence)
+
+
+def test_a_server_that_hangs_holds_back_neither_suggestions_nor_keys_nor_the_end(
+    workbench: Workbench, server: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url("hang", "in-a-project"))
+    settings = workbench.settings
+    labelling = replace(settings.labelling, withhold_share=0.0)
+    workbench.save_settings(
+        replace(settings, pipeline=replace(PipelineSettings(), reasoner="openai"), labelling=labelling)
+    )
+    workbench.start_worker()
+    wait(lambda: server.asked["hang"] > 0 and all(s.state == "shown" for s in suggestions(workbench)))
+    item = workbench.next_items("ada", limit=50)[0]
+    prediction = item.suggestion.prediction
+    assert prediction is not None and prediction.reasoning is Reasoning.PENDING and prediction.flag is not None
+    decision = Decision(
+        "00000000-0000-4000-8000-000000000002",
+        Kind.ACCEPT,
+        item.image.sha256,
+        "ada",
+        "2026-11-24T12:00:00Z",
+        class_id=prediction.flag,
+        prediction_id=item.suggestion.prediction_id,
+        suggested_class=prediction.flag,
+        suggestion_shown=True,
+        expected_version=item.version,
+        lease_token=item.lease_token,
+    )
+    assert workbench.decide(decision).outcome is Outcome.STORED
+    began = time.monotonic()
+    workbench.close()
+    assert time.monotonic() - began < 15  # an answer may take a minute
