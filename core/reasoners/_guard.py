@@ -122,7 +122,7 @@ def asked_to_wait(headers: httpx2.Headers) -> float | None:
     try:
         return max(0.0, float(text))
     except ValueError:
-        timer.start()
+        pass
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
     except (ValueError, TypeError, OverflowError):
