@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import json
+from typing import TYPE_CHECKING, Any, cast
 
 from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
@@ -21,6 +22,7 @@ from ragvision_app.routes.records import records_router
 from ragvision_app.routes.reference import reference_router
 from ragvision_app.routes.support import IMAGES, UPLOAD, form_limit, support_router
 from ragvision_app.schemas import ErrorOut
+from ragvision_app.schemas.examples import described
 
 if TYPE_CHECKING:
     from core.workbench import Workbench
@@ -38,15 +40,31 @@ _FAILURES: dict[int | str, dict[str, Any]] = {
 }
 
 
+class _Api(FastAPI):
+    """Whose description has an example beside every body and answer."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = described(super().openapi())
+        return self.openapi_schema
+
+
+def openapi_json() -> str:
+    """The description of the API as it is kept in ``docs/openapi.json``; needs no project."""
+    spec = create_api(cast("Workbench", None)).openapi()  # routes touch it only when they are called
+    return json.dumps(spec, indent=1, ensure_ascii=False) + "\n"
+
+
 def create_api(workbench: Workbench) -> FastAPI:
     """The API of one workbench, to be mounted under ``/api``; starts and owns nothing."""
-    api = FastAPI(
+    api = _Api(
         title="RAG Vision Workbench",
         version=__version__,
         summary="Label images with one key each, on evidence that adds up.",
         docs_url=None,  # FastAPI's own page loads scripts from elsewhere; ours works offline
         redoc_url=None,
         responses=_FAILURES,
+        servers=[{"url": "/api"}],
         redirect_slashes=False,
     )
     lanes = Lanes()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import typer
 
 from core.errors import RagVisionError
-from ragvision_app.cli import bench, demo, doctor, labels, predict, run, tokens
+from ragvision_app.cli import bench, demo, describe, doctor, labels, predict, run, tokens
 from ragvision_app.cli import images as images_commands
 from ragvision_app.cli.console import complain
 
@@ -35,6 +35,7 @@ app.command("bench")(bench.bench)
 app.command("demo")(demo.demo)
 app.command("demo-check", hidden=True)(demo.demo_check)
 app.command("healthcheck", hidden=True)(run.healthcheck)
+app.command("openapi", hidden=True)(describe.openapi)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

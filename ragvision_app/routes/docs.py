@@ -32,11 +32,11 @@ def docs_router(api: FastAPI) -> APIRouter:
 
 
 def _page(spec: dict[str, Any]) -> str:
-    models = spec["components"]["schemas"]
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(spec['info']['title'])}: HTTP API</title>",
         f"<style>{_STYLE}</style><h1>{escape(spec['info']['title'])}: HTTP API</h1>",
-        "<p>Every failure is <code>{&quot;error&quot;: {&quot;code&quot;: …, &quot;message&quot;: …}}</code>. "
+        "<p>Every failure is <code>{&quot;error&quot;: {&quot;code&quot;: …, &quot;message&quot;: …}}</code>, but at "
+        "<code>/api/ragvision/invocations</code>, which keeps the reference system's form. "
         "The same as OpenAPI: <a href=openapi.json>openapi.json</a>.</p>",
     ]
     for path, methods in spec["paths"].items():
@@ -46,33 +46,15 @@ def _page(spec: dict[str, Any]) -> str:
                 need = "needed" if parameter.get("required") else "optional"
                 about = escape(parameter.get("description", ""))
                 parts.append(f"<p><code>{escape(parameter['name'])}</code> ({parameter['in']}, {need}) {about}</p>")
-            body = route.get("requestBody", {}).get("content", {}).get("application/json")
-            if body is not None:
-                parts.append(f"<p>Body</p>{_example(body['schema'], models)}")
+            for kind, body in route.get("requestBody", {}).get("content", {}).items():
+                parts.append(f"<p>Body, {escape(kind)}</p>{_example(body['example'])}")
             for status, answer in route["responses"].items():
-                model = answer.get("content", {}).get("application/json", {}).get("schema")
-                if status.startswith("2") and model:
-                    parts.append(f"<p>Answer, {escape(status)}</p>{_example(model, models)}")
+                for content in answer.get("content", {}).values():
+                    if "example" in content:
+                        parts.append(f"<p>Answer, {escape(status)}</p>{_example(content['example'])}")
     return "".join(parts)
 
 
-def _example(schema: dict[str, Any], models: dict[str, Any]) -> str:
-    return f"<pre>{escape(json.dumps(_sample(schema, models), indent=1, ensure_ascii=False))}</pre>"
-
-
-def _sample(schema: dict[str, Any], models: dict[str, Any]) -> Any:
-    """An example value: the one given, else made from the schema's parts."""
-    if "$ref" in schema:
-        return _sample(models[schema["$ref"].rpartition("/")[2]], models)
-    if schema.get("examples"):
-        return schema["examples"][0]
-    if "const" in schema or "enum" in schema:
-        return schema.get("const", "|".join(map(str, schema.get("enum", ()))))
-    if "anyOf" in schema:
-        return _sample(schema["anyOf"][0], models)
-    if "properties" in schema:
-        return {name: _sample(part, models) for name, part in schema["properties"].items()}
-    if schema.get("type") == "array":
-        several = schema.get("prefixItems") or [schema.get("items", {})]
-        return [_sample(part, models) for part in several]
-    return {"integer": 0, "number": 0.0, "boolean": False, "string": "…", "object": {}}.get(schema.get("type", ""))
+def _example(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, indent=1, ensure_ascii=False)
+    return f"<pre>{escape(text)}</pre>"

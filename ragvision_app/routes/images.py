@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 
 from core.errors import NotFound
 from core.images import PREVIEW_SIZES as SIZES
@@ -15,6 +15,7 @@ from ragvision_app.schemas import ErrorOut
 if TYPE_CHECKING:
     from core.workbench import Workbench
 
+Size = Annotated[str, Path(json_schema_extra={"enum": list(SIZES)})]
 _CACHE = "public, max-age=31536000, immutable"
 
 
@@ -28,7 +29,7 @@ def images_router(workbench: Workbench, lanes: Lanes) -> APIRouter:
         responses={200: {"content": {"image/webp": {}}}, 304: {}, 404: {"model": ErrorOut}},
         summary=f"An image in one of the sizes {', '.join(SIZES)}",
     )
-    async def image(request: Request, sha: ImageId, size: str) -> Response:
+    async def image(request: Request, sha: ImageId, size: Size) -> Response:
         if size not in SIZES:
             raise NotFound(f"There is no size {size[:40]!r}. There are: {', '.join(SIZES)}.")
         headers = {"Cache-Control": _CACHE, "ETag": f'"{sha[:16]}-{size}"'}

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 0.1
 LISTEN_SECONDS = 120.0
+_EVENT = {
+    "type": "object",
+    "properties": {"event": {"enum": ["text", "done"]}, "data": {"type": "string"}},
+    "required": ["event", "data"],
+}
 
 
 async def _explanation(look: Callable[[], tuple[str | None, bool]]) -> AsyncIterator[str]:
@@ -80,7 +85,7 @@ def queue_router(workbench: Workbench, lanes: Lanes) -> APIRouter:
     @router.get(
         "/queue/items/{sha}/explanation",
         response_class=StreamingResponse,
-        responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+        responses={200: {"content": {"text/event-stream": {"schema": _EVENT}}}},
         summary="The explanation while the reasoner writes it, as server-sent events",
         description="Each event `text` holds the explanation so far as a JSON string; the event `done` ends the "
         "stream: then the item has the reasoner's answer, or none is to come.",

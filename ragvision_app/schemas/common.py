@@ -15,14 +15,17 @@ MAX_INT = 2**63 - 1  # SQLite's largest integer
 
 EXAMPLE_SHA = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 EXAMPLE_ID = "0b9f6a52-6f0e-4f5e-9a63-5b7b0f0a4f11"
-# Control characters, line ends, what turns the line round, and halves of characters
-ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]*$"
+# Any text on one line with something to see in it. Left out: control characters, line ends, what turns the line
+# round; spaces and marks that show nothing by themselves are not enough.
+_UNWANTED = r"\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
+_NOT_ENOUGH = r"\s\xa0\xad\u0300-\u036f\u180e\u200b-\u200f\u2060-\u2065\ufe00-\ufe0f\ufeff"
+ONE_LINE = rf"^[^{_UNWANTED}]*[^{_UNWANTED}{_NOT_ENOUGH}][^{_UNWANTED}]*$"
 _ONE_LINE = re.compile(ONE_LINE)
 
 
 def _printable(value: str) -> str:
     if not _ONE_LINE.fullmatch(value):
-        raise ValueError("must not hold control characters")
+        raise ValueError("must be one line of text that can be seen, without control characters")
     return value
 
 

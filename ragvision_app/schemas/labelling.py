@@ -29,6 +29,20 @@ if TYPE_CHECKING:
     from core.store import DecisionResult, Progress, UndoableEvent
 
 DecisionKind = Literal["accept", "correct", "skip", "unsure", "undo", "note"]
+_NEEDED = {"accept": "class_id", "correct": "class_id", "undo": "undoes", "note": "note"}  # kind → what it cannot lack
+_RULES: list[Any] = [  # the same, as JSON Schema
+    {
+        "if": {"properties": {"kind": {"const": kind}}, "required": ["kind"]},
+        "then": {"properties": {field: {"not": {"type": "null"}}}, "required": [field]},
+    }
+    for kind, field in _NEEDED.items()
+]
+_RULES.append(
+    {
+        "if": {"properties": {"kind": {"not": {"const": "undo"}}}},
+        "then": {"properties": {"undoes": {"type": "null"}}},
+    }
+)
 
 
 # --------------------------------------------------------------------------- what comes in
@@ -78,7 +92,8 @@ class DecisionRequest(In):
                     "attention_ms": 840,
                     "lease_token": 12,
                 }
-            ]
+            ],
+            "allOf": _RULES,
         },
     )
 
@@ -96,11 +111,11 @@ class DecisionRequest(In):
     expected_version: Id | None = None
     attention_ms: Id | None = None
     lease_token: Id | None = None
-    group: str | None = Field(None, min_length=1, max_length=100)
+    group: str | None = Field(None, min_length=1, max_length=64)
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        needed = {"accept": "class_id", "correct": "class_id", "undo": "undoes", "note": "note"}.get(self.kind)
+        needed = _NEEDED.get(self.kind)
         if needed is not None and getattr(self, needed) is None:
             raise ValueError(f"a decision of kind {self.kind} needs {needed}")
         return self

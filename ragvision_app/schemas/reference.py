@@ -68,7 +68,9 @@ class InvocationRequest(In):
     )
 
     encoded_image: str = Field(
-        min_length=1, description="a JPEG, PNG, WebP or BMP file as base64, or as a data URI (data:image/png;base64,…)"
+        min_length=1,
+        description="a JPEG, PNG, WebP or BMP file as base64, or as a data URI (data:image/png;base64,…)",
+        json_schema_extra={"format": "byte"},
     )
     system_prompt: str | None = _setting("system_prompt", max_length=LONGEST_PROMPT)
     user_prompt: str | None = _setting("user_prompt", max_length=LONGEST_PROMPT)
