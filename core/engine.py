@@ -85,6 +85,7 @@ class Engine:
         self.pipeline = pipeline
         self._load = load
         self._reader = TextReader(query_encoder) if settings.text_prior and reads_text(query_encoder) else None
+        self._no_positions = False  # known once the encoder gave none: then what is cached is all that there is
         self._unread = ""  # why class names are not used, where they should be
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="decode")
         self._pace: deque[tuple[float, int]] = deque(maxlen=40)  # seconds and images of the last batches
@@ -257,13 +258,17 @@ class Engine:
             for key in keys
             if self._positions is not None and key in in_patches and (m := self._positions.get(key)) is not None
         }
-        good, pixels, bad = self._decode([key for key in keys if key not in maps])
+        ready = [key for key in keys if key in in_patches] if self._no_positions else []
+        good, pixels, bad = self._decode([key for key in keys if key not in maps and key not in ready])
         parts: list[tuple[list[str], Embeddings]] = []
+        if ready:
+            parts.append((ready, self._query_cache.get(ready)))
         if maps:
             cached = self._query_cache.get(list(maps))
             parts.append((list(maps), with_map(cached, np.stack(list(maps.values())))))
         if good:
             fresh = self._embed(self.query_encoder, pixels, whole_map=True)
+            self._no_positions = fresh.whole_map is None
             rows = [i for i, key in enumerate(good) if key not in in_patches]
             if rows:
                 self._query_cache.add([good[i] for i in rows], fresh[rows])

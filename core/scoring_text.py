@@ -23,8 +23,8 @@ from core.types import ClassRecord, Float32, IntArray
 
 Float64 = NDArray[np.float64]
 
-# Out of the paper's prompts for ImageNet: those that fit a photograph of a thing or of its state. Their embeddings
-# are averaged, not their probabilities (section 3.1.4 of the paper).
+# Out of the prompts for ImageNet that were published with the paper: those that fit a photograph of a thing or of its
+# state. Their embeddings are averaged, not their probabilities (section 3.1.4 of the paper).
 TEMPLATES = (
     "a photo of a {}.",
     "a photo of the {}.",

@@ -78,6 +78,11 @@ def test_two_names_are_enough_to_begin_with(workbench: Workbench, folder: Path) 
         assert "names of the classes alone" in p.explanation and not p.evidence
         assert_adds_up(p)
     assert workbench.leave_one_out() == {}
+    encoded, third = workbench._worker.engine.encoded, workbench.store.add_class("dots").id  # type: ignore[union-attr]
+    workbench.changed()
+    wait(lambda: all(third in {s.class_id for s in p.scores} for p in predictions(workbench)))
+    settled(workbench)
+    assert workbench._worker.engine.encoded == encoded  # type: ignore[union-attr]
 
 
 def test_one_class_is_told_that_names_are_enough(workbench: Workbench, folder: Path) -> None:

@@ -125,8 +125,8 @@ def test_a_project_on_a_tiny_clip_gets_its_suggestions_and_keeps_its_embeddings(
         parts, logit = suggestion.contributions, {s.class_id: s.logit for s in suggestion.scores}
         difference = logit[parts.flag] - logit[parts.against]
         assert parts.whole != 0  # a class token has no positions: one entry of its own
-        assert sum(parts.values) + parts.whole + parts.constant == pytest.approx(difference, abs=1e-4)
-        assert sum(parts.by_support.values()) + parts.constant == pytest.approx(difference, abs=1e-4)
+        assert sum(parts.values) + parts.whole + parts.text + parts.constant == pytest.approx(difference, abs=1e-4)
+        assert sum(parts.by_support.values()) + parts.text + parts.constant == pytest.approx(difference, abs=1e-4)
     assert workbench.run_status().device == "cpu · torch float32"
     images = workbench.store.query_images()
     assert workbench.look_alikes(ANNOTATOR, images[0], limit=3) is not None

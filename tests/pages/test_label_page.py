@@ -194,6 +194,8 @@ def test_the_sum_is_told_in_numbers_that_add_up() -> None:
     assert sum_sentence(prediction(), parts) == (
         "It adds up: +0.250 places in the image +0.125 whole image +0.375 constant = +0.750, the flag's lead in logits."
     )
+    with_names = replace(parts, whole=0.0, text=0.125)
+    assert "places in the image +0.125 class names +0.375 constant = +0.750" in sum_sentence(prediction(), with_names)
 
 
 def test_classes_whose_colours_are_too_alike_are_drawn_in_blue_and_orange() -> None:

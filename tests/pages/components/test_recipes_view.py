@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from core.calibration import LeaveOneOut
-from ragvision_app.components.recipes_view import advice, recipe_cards, waiting_sentence
+from ragvision_app.components.recipes_view import advice, names_sentence, recipe_cards, waiting_sentence
 
 
 def result(recipe: str, right: int, rows: int = 20) -> LeaveOneOut:
@@ -24,6 +26,15 @@ def test_cards_carry_the_figures_of_their_own_recipe():
     assert cards["whole"].detail == "17 of 20 right"
     assert cards["vote"].detail == "13 of 20 right"
     assert cards["whole"].best and not cards["vote"].best
+
+
+def test_the_weight_of_the_class_names_is_told_where_there_is_one():
+    def told(weight, rows=20):
+        return names_sentence({"vote": replace(result("vote", 13, rows), text_weight=weight)}, "vote")
+
+    assert told(None) == "" == names_sentence({}, "vote")
+    assert "get no weight" in told(0.0)
+    assert "a weight of 0.35 beside the images, chosen by leave-one-out" in told(0.35)
 
 
 def test_a_tie_has_no_best():
