@@ -143,6 +143,16 @@ def wanting(settings: PipelineSettings) -> list[Wanting]:
     return found
 
 
+def really_used(settings: PipelineSettings) -> PipelineSettings:
+    """With the defaults in the place of models that are missing: what the worker goes on with meanwhile."""
+    for lacks in wanting(settings):
+        if lacks.role == "encoder":
+            settings = encoders.for_default(settings)
+        else:
+            settings = replace(settings, reasoner=reasoners.DEFAULT, reasoner_model="")
+    return settings
+
+
 # --------------------------------------------------------------------------- what a change costs
 @dataclass(frozen=True, slots=True)
 class Speed:
@@ -155,9 +165,9 @@ class Speed:
 def cost_of(
     before: PipelineSettings, after: PipelineSettings, *, queries: int, support: int, embeddings: Path, speed: Speed
 ) -> list[str]:
-    """What putting ``after`` in force makes the worker do, a sentence each; empty where nothing changes."""
+    """What putting ``after`` in force makes the worker do, a sentence each."""
     if before == after:
-        return []
+        return ["Nothing is computed anew: what works now goes on."]
     if not queries + support:
         return ["Nothing is to be computed: there are no images yet."]
     said = [_encoding(before, after, queries, support, embeddings, speed)]

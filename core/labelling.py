@@ -28,7 +28,7 @@ class Suggestion:
     a ``reason``, its reasoner gave no answer, and scores and evidence speak.
     ``stale`` says that the support set has changed since. ``scale`` is the contribution at which the
     heatmap saturates, the same for every image of a run. ``support`` names the images behind the
-    evidence.
+    evidence. ``prompt_title`` is what the prompt of its reasoner is called, where it was saved.
     """
 
     state: SuggestionState
@@ -39,6 +39,7 @@ class Suggestion:
     prediction: Prediction | None = None
     scale: float = 0.0
     support: tuple[ImageRecord, ...] = ()
+    prompt_title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +192,8 @@ class Labelling:
         # Where the reasoner alone failed, scores and evidence stand: labelling goes on with them.
         failed = prediction.status is Status.FAILED or prediction.reasoning is Reasoning.FAILED
         reason = prediction.reason if failed else ""
-        return replace(told, reason=reason, prediction=prediction, scale=scale, support=support)
+        title = self._store.prompt_title(prediction.prompt) if prediction.prompt else ""
+        return replace(told, reason=reason, prediction=prediction, scale=scale, support=support, prompt_title=title)
 
     def may_see(self, image: str, annotator: str) -> bool:
         """Whether the suggestion on this image is shown to this annotator at all."""

@@ -16,7 +16,7 @@ from PIL import Image
 
 from core import exports, imports
 from core.calibration import LeaveOneOut
-from core.choices import cost_of
+from core.choices import cost_of, really_used
 from core.embedding_cache import EmbeddingCache
 from core.encoders import create_encoders, create_encoders_or_stand_in
 from core.engine import Cache, Engine
@@ -201,8 +201,8 @@ class Workbench:
         """What putting these settings in force makes the worker do, a sentence each."""
         support = len(self.store.support_set().images)
         return cost_of(
-            self._settings.pipeline,
-            settings,
+            really_used(self._settings.pipeline),
+            really_used(settings),
             queries=self.store.count_images() - support,
             support=support,
             embeddings=self.project.cache_dir / "embeddings",

@@ -316,6 +316,7 @@ if result := st.session_state.pop(keys.PROMPT_RESULT, None):
     getattr(st, result[0])(result[1])
 left, right = st.columns([10, 11], gap="medium")
 with left:
+    top = st.container(gap="xsmall")
     words_tab, parameters_tab, versions_tab = st.tabs(["Prompt", "Parameters", "Versions"])
     with words_tab:
         editor()
@@ -323,7 +324,8 @@ with left:
         parameters()
     with versions_tab:
         versions()
-    bar()
+    with top:
+        bar()
 with right:
     image = image_chooser()
     if image is not None:

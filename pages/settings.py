@@ -86,10 +86,6 @@ def models() -> None:
     for column, name in zip(st.columns(3, gap="small"), SIZES, strict=True):
         with column:
             pipeline_field(name)
-    if made is not None:
-        for lacks in wanting(made.pipeline):
-            if draft.is_changed():  # what is in force is told in the health panel
-                draw_wanting(lacks)
 
 
 def recipes() -> None:
@@ -154,6 +150,9 @@ def bar() -> None:
             st.caption("What it costs: " + literal(" ".join(workbench.cost_of(after.pipeline))))
         elif after is not None:
             st.caption("It holds at once; nothing is computed again.")
+        if after is not None and after.pipeline != workbench.settings.pipeline:
+            for lacks in wanting(after.pipeline):
+                draw_wanting(lacks)
         with st.container(horizontal=True, gap="small"):
             st.button(
                 "Apply",

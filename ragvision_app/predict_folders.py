@@ -250,6 +250,7 @@ def prediction_line(
         "reasoner": prediction.reasoner,
         "recipe": prediction.recipe,
         "support_version": prediction.support_version,
+        "prompt": prediction.prompt or None,
         "ms": round(ms, 2),
         "ms_by_step": {step: round(value, 2) for step, value in prediction.ms.items()},
     }

@@ -48,6 +48,8 @@ class LabelRow:
     reasoner: str | None = None
     recipe: str | None = None
     support_version: str | None = None
+    prompt: str | None = None
+    prompt_name: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values in the order of the columns."""
@@ -64,15 +66,16 @@ def label_rows(store: Store, annotator: str | None = None, *, limit: int | None 
     ``limit`` gives the first ones only, without looking at the rest.
     """
     names = {record.id: record.name for record in store.classes(include_archived=True)}
+    prompts = store.prompt_titles()
     labels = store.labels(annotator, limit=limit)
     for start in range(0, len(labels), _PAGE):
         page = labels[start : start + _PAGE]
         records = store.images_by_id({label.image for label in page})
         for label in page:
-            yield _row(store, label, records[label.image], names)
+            yield _row(store, label, records[label.image], names, prompts)
 
 
-def _row(store: Store, label: Label, image: ImageRecord, names: dict[int, str]) -> LabelRow:
+def _row(store: Store, label: Label, image: ImageRecord, names: dict[int, str], prompts: dict[str, str]) -> LabelRow:
     event = store.event(label.event_id)
     suggested = event["suggested_class"]
     return LabelRow(
@@ -93,7 +96,7 @@ def _row(store: Store, label: Label, image: ImageRecord, names: dict[int, str]) 
         note=label.note or None,
         conflict=label.conflict,
         prediction_id=event["prediction_id"],
-        **_provenance(_prediction(store, label.image, event["prediction_id"]), names, label.class_id),
+        **_provenance(_prediction(store, label.image, event["prediction_id"]), names, prompts, label.class_id),
     )
 
 
@@ -111,7 +114,9 @@ def _prediction(store: Store, image: str, prediction_id: int | None) -> Predicti
     return predicted if predicted.image == image else None
 
 
-def _provenance(predicted: Prediction | None, names: dict[int, str], class_id: int | None) -> dict[str, Any]:
+def _provenance(
+    predicted: Prediction | None, names: dict[int, str], prompts: dict[str, str], class_id: int | None
+) -> dict[str, Any]:
     if predicted is None:
         return {}
     probabilities = {score.class_id: score.probability for score in predicted.scores}
@@ -125,4 +130,6 @@ def _provenance(predicted: Prediction | None, names: dict[int, str], class_id: i
         "reasoner": predicted.reasoner,
         "recipe": predicted.recipe,
         "support_version": predicted.support_version,
+        "prompt": predicted.prompt or None,
+        "prompt_name": prompts.get(predicted.prompt),
     }

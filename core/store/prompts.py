@@ -55,6 +55,14 @@ def get(db: sqlite3.Connection, version: str) -> PromptRecord:
     return found
 
 
+def title(db: sqlite3.Connection, version: str) -> str:
+    """What people call a version; empty where it was never saved."""
+    if version == PromptTemplate().version:
+        return BUILT_IN
+    found = of_version(db, version)
+    return "" if found is None else found.title
+
+
 def titles(db: sqlite3.Connection) -> dict[str, str]:
     """Version → what people call it, the built-in one included."""
     known = {PromptTemplate().version: BUILT_IN}

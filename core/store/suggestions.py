@@ -55,6 +55,11 @@ class Suggestions(Access):
         with self._pool.read() as db:
             return prompts.get(db, version)
 
+    def prompt_title(self, version: str) -> str:
+        """What people call a version; empty where it was never saved."""
+        with self._pool.read() as db:
+            return prompts.title(db, version)
+
     def prompt_titles(self) -> dict[str, str]:
         """Version → what people call it (``vehicle clean/dirty v2``), the built-in one included."""
         with self._pool.read() as db:

@@ -16,6 +16,7 @@ import streamlit as st
 
 from core.errors import RagVisionError
 from core.ports import short_name
+from ragvision_app.components.page import literal
 from ragvision_app.components.theme import Tokens, diverging, support_colours, template, tokens
 
 if TYPE_CHECKING:
@@ -227,10 +228,12 @@ def draw_details(workbench: Workbench, image: str, annotator: str) -> None:
             figure = heatmap_figure(detail, parts, scale, colours, pair)
             st.plotly_chart(figure, theme=None, config=_CONFIG, key="details_heatmap")
             st.caption(sum_sentence(prediction, parts))
+    title = detail.suggestion.prompt_title or prediction.prompt
+    asked = f"prompt {literal(title)} · " if title else ""
     st.caption(
-        f"{short_name(prediction.encoder)} · {prediction.reasoner} · recipe {prediction.recipe} · "
+        f"{short_name(prediction.encoder)} · {prediction.reasoner} · {asked}recipe {prediction.recipe} · "
         f"support set {prediction.support_version[:12]} · run {detail.suggestion.run_id}",
-        help=f"Encoder: {prediction.encoder}",
+        help=f"Encoder: {prediction.encoder}" + (f"; prompt version {prediction.prompt}" if prediction.prompt else ""),
     )
     if prediction.transcript:
         with st.expander("What the reasoner was shown and what it answered", icon=":material/forum:"):

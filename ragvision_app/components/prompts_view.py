@@ -152,11 +152,9 @@ def tokens_line(tokens: TokenCount, limit: int) -> str:
     """``About 610 tokens: about 170 of text (estimated), 440 of pictures``"""
     exact = bool(tokens.counted_by)
     text = f"{tokens.text:,} of text" if exact else f"about {tokens.text:,} of text"
-    pictures = f"{tokens.visual:,} of at most {limit:,} of pictures"
-    if not tokens.visual_exact:
-        pictures = f"about {pictures}"
+    pictures = f"{'' if tokens.visual_exact else 'about '}{tokens.visual:,} of pictures"
     start = f"**{tokens.total:,} tokens**" if exact and tokens.visual_exact else f"**About {tokens.total:,} tokens**"
-    return f"{start}: {text}, {pictures}."
+    return f"{start} · {text} · {pictures}, at most {limit:,}"
 
 
 def tokens_note(tokens: TokenCount) -> str:

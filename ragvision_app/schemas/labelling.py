@@ -184,6 +184,7 @@ class SuggestionOut(BaseModel):
     )
     reasoner_probabilities: dict[int, float] | None = Field(description="The reasoner's own, by class")
     prompt: str | None = Field(description="Version of the prompt that the reasoner was asked with")
+    prompt_title: str | None = Field(description="What that prompt is called, where it was saved")
     recipe: str | None
     support_version: str | None
     explanation: str
@@ -330,6 +331,7 @@ def suggestion_json(suggestion: Suggestion) -> dict[str, Any]:
         "reasoning": "none",
         "reasoner_probabilities": None,
         "prompt": None,
+        "prompt_title": None,
         "recipe": None,
         "support_version": None,
         "explanation": "",
@@ -352,6 +354,7 @@ def suggestion_json(suggestion: Suggestion) -> dict[str, Any]:
         "reasoning": p.reasoning.value,
         "reasoner_probabilities": p.class_probabilities,
         "prompt": p.prompt or None,
+        "prompt_title": suggestion.prompt_title or None,
         "recipe": p.recipe,
         "support_version": p.support_version,
         "explanation": p.explanation,

@@ -18,7 +18,7 @@ from tests.cli.conftest import picture
 
 FIELDS = {
     "image", "status", "reason", "flag", "scores", "logits", "runner_up", "margin", "evidence", "contributions",
-    "explanation", "cited_evidence", "calibrated", "encoder", "reasoner", "recipe", "support_version", "ms",
+    "explanation", "cited_evidence", "calibrated", "encoder", "reasoner", "recipe", "support_version", "prompt", "ms",
     "ms_by_step",
 }  # fmt: skip
 

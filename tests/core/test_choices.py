@@ -16,6 +16,7 @@ from core.choices import (
     encoder_names,
     in_use,
     offending,
+    really_used,
     reasoner_names,
     switched,
     wanting,
@@ -109,7 +110,7 @@ def test_what_a_change_costs(tmp_path: Path) -> None:
     def told(after: PipelineSettings, before: PipelineSettings = DEFAULT, speed: Speed = PACE) -> str:
         return " ".join(cost_of(before, after, queries=9_000, support=1_000, embeddings=tmp_path, speed=speed))
 
-    assert told(DEFAULT) == ""
+    assert told(DEFAULT).startswith("Nothing is computed anew")
     assert told(replace(DEFAULT, recipe="vote")) == "9,000 images are scored again from stored embeddings: seconds."
     larger = replace(DEFAULT, input_resolution=448, support_res=448)
     assert told(larger) == "Encodes 10,000 images, about 13 min."  # four times the pixels
@@ -126,3 +127,11 @@ def test_what_a_change_costs(tmp_path: Path) -> None:
     assert cost_of(DEFAULT, larger, queries=0, support=0, embeddings=tmp_path, speed=Speed()) == [
         "Nothing is to be computed: there are no images yet."
     ]
+
+
+def test_a_model_that_is_missing_costs_nothing_since_the_default_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    assert really_used(PipelineSettings(encoder="clip", dense="maskclip")) == DEFAULT
+    assert really_used(DEFAULT) == DEFAULT

@@ -181,7 +181,7 @@ def test_an_estimate_is_called_one() -> None:
     assert told.startswith("**About 120 tokens**") and "about 100 of text" in told
     exact = view.tokens_line(TokenCount(100, 20, "Qwen2-VL"), 1024)
     assert exact.startswith("**120 tokens**") and "about" not in exact
-    assert "about 20 of" in view.tokens_line(TokenCount(100, 20, "", "", visual_exact=False), 1024)
+    assert "about 20 of pictures" in view.tokens_line(TokenCount(100, 20, "", "", visual_exact=False), 1024)
 
 
 def test_the_differences_of_two_versions_are_signed_and_escaped() -> None:

@@ -179,7 +179,8 @@ export class Panel {
       const model = this.#model(suggestion, second);
       const rests = suggestion.calibrated ? ` \u00b7 calibrated: ${suggestion.calibrated}` : "";
       const kicker = suggestion.stale ? "Suggested, from an older support set" : "Suggested";
-      const line = (encoder) => `${model} \u00b7 ${encoder}${rests}`;
+      const asked = suggestion.prompt_title && suggestion.reasoning === "answered" ? ` \u00b7 prompt ${suggestion.prompt_title}` : "";
+      const line = (encoder) => `${model}${asked} \u00b7 ${encoder}${rests}`;
       const inFull = `${suggestion.reasoner} \u00b7 ${line(suggestion.encoder)}${suggestion.prompt ? ` \u00b7 prompt ${suggestion.prompt}` : ""}`;
       return [kicker, flag.name, line(suggestion.encoder_name ?? suggestion.encoder), inFull];
     }

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import unicodedata
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from core.exports._names import folder_names, safe_name
 from core.imports import import_images, import_support, upload_source
 from core.ports import adapter_names, load_adapter
 from core.project import Project
+from core.prompts import PromptTemplate
 from core.store import Store
 from core.types import Calibrated, ClassScore, Decision, Kind, Prediction, Status
 
@@ -118,6 +120,8 @@ def test_a_row_carries_the_whole_provenance(labelled):
         "reasoner": "evidence",
         "recipe": "ensemble",
         "support_version": "v" * 16,
+        "prompt": None,
+        "prompt_name": None,
     }
 
 
@@ -361,3 +365,12 @@ def test_names_that_differ_in_case_or_in_the_form_of_an_accent_get_folders_apart
     folders = folder_names(["Good", "good", "GOOD", "\u00c4", "A\u0308", "ﬁn", "fin"])
     assert folders["Good"] == "Good" and folders["good"].startswith("good~")
     assert len({unicodedata.normalize("NFKD", folder).casefold() for folder in folders.values()}) == 7
+
+
+def test_a_label_names_the_prompt_that_its_prediction_was_asked_with(labelled, monkeypatch):
+    store, *_ = labelled
+    saved = store.save_prompt("vehicles", PromptTemplate("Inspect.", "Clean?"), "ada")
+    whole = store.prediction_by_id
+    monkeypatch.setattr(store, "prediction_by_id", lambda number: replace(whole(number), prompt=saved.version))
+    row = next(label_rows(store))
+    assert (row.prompt, row.prompt_name) == (saved.version, "vehicles v1")

@@ -33,6 +33,8 @@ def test_a_version_keeps_the_words_in_force_where_a_half_is_the_built_in(store: 
 
 def test_titles_name_every_version_and_the_built_in(store: Store) -> None:
     saved = store.save_prompt("mine", CLEAN, "ada")
+    assert store.prompt_title(saved.version) == "mine v1" and store.prompt_title("0" * 12) == ""
+    assert store.prompt_title(PromptTemplate().version) == "built-in"
     assert store.prompt_titles() == {PromptTemplate().version: "built-in", saved.version: "mine v1"}
 
 
