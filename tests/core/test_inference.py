@@ -222,9 +222,12 @@ def test_nothing_to_compare_with_is_said(tmp_path: Path) -> None:
         empty.close()
 
 
-def test_a_missing_model_is_an_error_and_no_stand_in(workbench: Workbench) -> None:
+@pytest.mark.parametrize("part", [{"reasoner": "qwen2-vl"}, {"encoder": "clip"}])
+def test_a_missing_model_is_an_error_and_no_stand_in(workbench: Workbench, part: dict[str, str]) -> None:
+    model = {f"{name}_model": "nobody/nothing" for name in part}
     with pytest.raises(ModelUnavailable, match="hf download nobody/nothing"):
-        workbench.inference.infer(png("rings", 1), {"reasoner": "qwen2-vl", "reasoner_model": "nobody/nothing"})
+        workbench.inference.infer(png("rings", 1), part | model)
+    assert workbench.inference.infer(png("rings", 1)).prediction.flag is not None
 
 
 def test_a_reasoner_that_fails_leaves_scores_and_no_flag(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
