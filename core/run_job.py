@@ -82,7 +82,7 @@ class Job:
         if unreadable:
             parts.append(left_out(unreadable))
         if lane is not None and answered is not None and self.total:
-            parts.append(reasoned(short_name(reasoner.id), answered, done, lane.trouble))
+            parts.append(reasoned(short_name(reasoner.id), answered, done, lane.trouble, at_work=bool(lane.left)))
         lacking = getattr(reasoner, "note", "")  # what a model's server lacks, where that changes its answers
         notes = [*self.engine.notes, *([lacking] if lacking else [])]  # the engine's: what stands in for what
         return RunStatus(

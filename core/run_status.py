@@ -54,8 +54,13 @@ def left_out(names: Sequence[str]) -> str:
     return f"Without {subject} that cannot be read ({named}): import the same files again, or remove them."
 
 
-def reasoned(name: str, answered: int, shown: int, trouble: str) -> str:
-    """How far a slow reasoner is with the images whose scores are shown."""
+def reasoned(name: str, answered: int, shown: int, trouble: str, *, at_work: bool) -> str:
+    """How far a slow reasoner is with the images whose scores are shown; ``trouble``: why no answer comes just now."""
+    if not at_work and answered < shown:
+        why = f": {trouble}" if trouble else "."
+        count = shown - answered
+        images = "1 image" if count == 1 else f"{count:,} images"
+        return f"{name} gave no answer on {images}, for which it is asked again when the workbench is started{why}"
     if trouble:
         return f"{name} gives no answer, so the scores speak for themselves, and it is asked again: {trouble}"
     if not shown:

@@ -34,9 +34,13 @@ def create_reasoner(name: str, settings: PipelineSettings) -> Reasoner:
 
 
 def create_reasoner_or_stand_in(name: str, settings: PipelineSettings) -> Reasoner:
-    """As :func:`create_reasoner`, but where a model is not to be had the evidence speaks, and says so."""
+    """As :func:`create_reasoner`, but where a model is not to be had the evidence speaks, and says so.
+
+    A model that takes long to load is loaded when the reasoner is first asked.
+    """
     try:
-        return create_reasoner(name, settings)
+        defer = getattr(load_adapter(_HERE, name, "reasoner"), "deferred", None)
+        return create_reasoner(name, settings) if defer is None else cast(Reasoner, defer(settings))
     except ModelUnavailable as error:
         log.warning("the reasoner %s is not available: %s", name, error)
         missing = Missing.because(error, load_adapter(_HERE, name, "reasoner"), settings)

@@ -50,13 +50,13 @@ def load(source: LocalModel) -> Loaded:
         return _held[key]
 
 
-def memory_sentence(source: LocalModel) -> str:
-    """What it takes and what there is, before it is loaded; ModelUnavailable where it fits nowhere."""
+def planned_place(source: LocalModel) -> Place:
+    """Where it is, or is going to be loaded, another being let go of; ModelUnavailable where it fits nowhere."""
     with _lock:
         held = _held.get(_key(source))
         if held is None:
             _let_go()
-    return held.place.sentence if held is not None else choose_place(source, _candidates()).sentence
+    return held.place if held is not None else choose_place(source, _candidates())
 
 
 def release() -> None:
@@ -116,9 +116,8 @@ def _read(source: LocalModel, place: Place) -> Loaded:
     except RagVisionError:
         raise
     except (OSError, ValueError, ImportError, KeyError, AttributeError, TypeError, RuntimeError) as error:
-        raise ModelUnavailable(
-            f"The model in {source.folder} cannot be loaded: {storable(str(error)).strip().partition(chr(10))[0][:300]}"
-        ) from error
+        why = f"it lacks {error}" if isinstance(error, KeyError) else storable(str(error)).strip().partition("\n")[0]
+        raise ModelUnavailable(f"The model in {source.folder} cannot be loaded: {why[:300]}") from error
     if report["missing_keys"] or report["mismatched_keys"]:
         raise ModelUnavailable(
             f"The weights in {source.folder} are not those of its configuration: "

@@ -18,8 +18,9 @@ from core.errors import ModelUnavailable, ReasoningFailed
 from core.ports import ReasonRequest
 from core.prompt_format import PromptFormat
 from core.prompts import template_of
-from core.reasoners._loading import Loaded, load, memory_sentence, release
-from core.reasoners._local_model import find_model
+from core.reasoners._deferred import Deferred
+from core.reasoners._loading import Loaded, load, planned_place, release
+from core.reasoners._local_model import LocalModel, Place, find_model
 from core.reasoners._question import Question, question_of
 from core.reasoners._streaming import Telling
 from core.reasoners._token_count import format_of
@@ -27,7 +28,16 @@ from core.reasoning import Prompt, letters
 from core.settings import PipelineSettings
 from core.types import Answer
 
-__all__ = ["DEFAULT_MODEL", "NAME", "VisionLanguageReasoner", "create", "memory_note", "prompt_format", "release"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "NAME",
+    "VisionLanguageReasoner",
+    "create",
+    "deferred",
+    "memory_note",
+    "prompt_format",
+    "release",
+]
 
 log = logging.getLogger("ragvision.reasoning")
 
@@ -41,6 +51,14 @@ R = TypeVar("R")
 def create(settings: PipelineSettings) -> VisionLanguageReasoner:
     """The adapter with its model loaded. Raises ModelUnavailable: not there, not usable, or too large."""
     return VisionLanguageReasoner(load(find_model(settings.reasoner_model or DEFAULT_MODEL)), settings)
+
+
+def deferred(settings: PipelineSettings) -> Deferred:
+    """The adapter with its model loaded when it is first asked. Raises ModelUnavailable: not there, or too large."""
+    source = find_model(settings.reasoner_model or DEFAULT_MODEL)
+    place = planned_place(source)
+    version = template_of(settings).version
+    return Deferred(_id(source, place), version, place.sentence, source.folder, lambda: create(settings))
 
 
 def prompt_format(settings: PipelineSettings) -> PromptFormat:
@@ -57,9 +75,13 @@ def model_files(settings: PipelineSettings) -> str:
 def memory_note(settings: PipelineSettings) -> str:
     """What the model takes and what there is, before it is loaded; why not where it is not to be had."""
     try:
-        return memory_sentence(find_model(settings.reasoner_model or DEFAULT_MODEL))
+        return planned_place(find_model(settings.reasoner_model or DEFAULT_MODEL)).sentence
     except ModelUnavailable as error:
         return str(error)
+
+
+def _id(source: LocalModel, place: Place) -> str:
+    return f"{NAME} {source.short_name}-{source.fingerprint} · {place.shown}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +103,7 @@ class VisionLanguageReasoner:
     @property
     def id(self) -> str:
         """Name, model, its fingerprint, device and numbers."""
-        source = self._loaded.source
-        return f"{NAME} {source.short_name}-{source.fingerprint} · {self._loaded.place.shown}"
+        return _id(self._loaded.source, self._loaded.place)
 
     @property
     def prompt_version(self) -> str:

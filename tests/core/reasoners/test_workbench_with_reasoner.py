@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -12,10 +14,13 @@ import pytest
 from fake_openai import EXPLANATION, MODEL, Fake, running
 from pictures import write_folder
 
+import core.reasoning_lane
 import core.workbench
 from core.imports import sources_for
 from core.labelling import Suggestion
 from core.ports import ReasonRequest
+from core.reasoners import qwen2_vl
+from core.reasoners._local_model import LocalModel
 from core.reasoning import failed
 from core.settings import PipelineSettings
 from core.types import Answer, Decision, Kind, Outcome, Reasoning, Status
@@ -32,7 +37,7 @@ def workbench(tmp_path: Path) -> Iterator[Workbench]:
     opened.close()
 
 
-def run_with(workbench: Workbench, withheld: float = 0.0, **pipeline: object) -> None:
+def start_with(workbench: Workbench, withheld: float = 0.0, **pipeline: object) -> None:
     settings = workbench.settings
     workbench.save_settings(
         replace(
@@ -42,6 +47,10 @@ def run_with(workbench: Workbench, withheld: float = 0.0, **pipeline: object) ->
         )
     )
     workbench.start_worker()
+
+
+def run_with(workbench: Workbench, withheld: float = 0.0, **pipeline: object) -> None:
+    start_with(workbench, withheld, **pipeline)
     wait(lambda: workbench.run_status().state in ("done", "failed"))
     assert workbench.run_status().state == "done", workbench.run_status().sentence
 
@@ -74,7 +83,7 @@ def test_the_flag_is_the_models_and_the_scores_stand(workbench: Workbench, folde
 def test_a_model_that_is_no_longer_chosen_gives_its_memory_back(workbench: Workbench, folder: Path) -> None:
     run_with(workbench, reasoner="qwen2-vl", reasoner_model=str(folder), max_new_tokens=4, max_visual_tokens=96)
     assert workbench._worker.engine is not None
-    model = weakref.ref(workbench._worker.engine.pipeline.reasoner._loaded.model)  # type: ignore[attr-defined]
+    model = weakref.ref(workbench._worker.engine.pipeline.reasoner.loaded._loaded.model)  # type: ignore[attr-defined]
     assert model() is not None
     run_with(workbench)
     wait(lambda: workbench.run_status().reasoner.startswith("evidence"))
@@ -215,3 +224,39 @@ def test_a_server_that_hangs_holds_back_neither_suggestions_nor_keys_nor_the_end
     began = time.monotonic()
     workbench.close()
     assert time.monotonic() - began < 15  # an answer may take a minute
+
+
+def test_scores_and_evidence_do_not_wait_for_the_model_to_be_loaded(
+    workbench: Workbench, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_load, whole = threading.Event(), qwen2_vl.load
+
+    def slowly(source: LocalModel) -> object:
+        assert may_load.wait(60)
+        return whole(source)
+
+    monkeypatch.setattr(qwen2_vl, "load", slowly)
+    options = {"reasoner_model": str(folder), "max_new_tokens": 4, "max_visual_tokens": 96}
+    start_with(workbench, reasoner="qwen2-vl", **options)
+    wait(lambda: "Its model is being loaded" in workbench.run_status().sentence)
+    for told in suggestions(workbench):
+        assert told.prediction is not None and told.prediction.reasoning is Reasoning.PENDING
+        assert told.prediction.evidence
+    may_load.set()
+    wait(lambda: workbench.run_status().state == "done")
+    assert all(t.prediction and t.prediction.reasoning is Reasoning.ANSWERED for t in suggestions(workbench))
+    assert "being loaded" not in workbench.run_status().sentence
+
+
+def test_a_model_that_cannot_be_loaded_is_named_and_the_scores_speak(
+    workbench: Workbench, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core.reasoning_lane, "FIRST_PAUSE", 0.01)
+    damaged = Path(shutil.copytree(folder, tmp_path / "damaged"))
+    (damaged / "chat_template.json").write_text("{}")
+    run_with(workbench, reasoner="qwen2-vl", reasoner_model=str(damaged))
+    assert "cannot be loaded: it lacks 'chat_template'" in workbench.run_status().sentence
+    assert "asked again when the workbench is started" in workbench.run_status().sentence
+    for told in suggestions(workbench):
+        assert told.prediction is not None and told.prediction.reasoning is Reasoning.FAILED
+        assert told.prediction.flag is not None and "cannot be loaded" in told.reason
