@@ -65,10 +65,7 @@ def choice(role: str, names: list[str], about: dict[str, str]) -> None:
 
 def models() -> None:
     """Encoder and reasoner, with what each looks at."""
-    try:
-        used = in_use(PipelineSettings(encoder=draft.pipeline["encoder"], reasoner=draft.pipeline["reasoner"]))
-    except ValueError:
-        used = frozenset()
+    used = in_use(PipelineSettings(encoder=draft.pipeline["encoder"], reasoner=draft.pipeline["reasoner"]))
     left, right = st.columns(2, gap="medium")
     with left:
         choice("encoder", encoder_names(), ABOUT_ENCODERS)
@@ -86,6 +83,10 @@ def models() -> None:
     for column, name in zip(st.columns(3, gap="small"), SIZES, strict=True):
         with column:
             pipeline_field(name)
+
+    if made is not None and draft.is_changed():  # what is in force is told in the health panel
+        for lacks in wanting(made.pipeline):
+            draw_wanting(lacks)
 
 
 def recipes() -> None:
@@ -152,7 +153,10 @@ def bar() -> None:
             st.caption("It holds at once; nothing is computed again.")
         if after is not None and after.pipeline != workbench.settings.pipeline:
             for lacks in wanting(after.pipeline):
-                draw_wanting(lacks)
+                st.caption(
+                    f":orange[:material/cloud_off:] The model of {lacks.name} is not there: the default "
+                    f"{lacks.role} goes on meanwhile. What is missing stands below."
+                )
         with st.container(horizontal=True, gap="small"):
             st.button(
                 "Apply",

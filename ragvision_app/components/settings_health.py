@@ -75,10 +75,9 @@ def headline(model: LoadedModel) -> str:
 
 def draw_wanting(lacks: Wanting) -> None:
     """The sentence about a missing model, and the command to copy."""
-    st.warning(
-        f"{literal(lacks.why)} Labelling goes on with the default {lacks.role}; "
-        "once it is there, it is taken up by itself.",
-        icon=":material/cloud_off:",
+    later = "; once it is there, it is taken up by itself" if lacks.command else ""
+    st.caption(
+        f":orange[:material/cloud_off:] {literal(lacks.why)} Labelling goes on with the default {lacks.role}{later}."
     )
     if lacks.command:
         st.code(lacks.command, language="bash", wrap_lines=True)
