@@ -104,14 +104,15 @@ def prior_of(texts: ClassTexts, classes: Sequence[ClassRecord], whole: NDArray[n
     """The prior over ``classes``; T_text is fitted on the support images: whole embeddings (n, g), classes y (n,).
 
     No image has to be left out, since the texts know none. Only the classes that have images tell right from wrong;
-    they are the first ones.
+    they are the first ones. T_text is never below 1: that names tell these few classes apart says nothing of the
+    others, which a sharper prior would make disappear.
     """
     embeddings = np.stack([texts.of[kind.id] for kind in classes]).astype(np.float64)
     count = int(y.max()) + 1 if len(y) else 0
     if count < 2:
         return TextPrior(embeddings, texts.scale, texts.id)
     raw = texts.scale * (whole.astype(np.float64) @ embeddings[:count].T)
-    return TextPrior(embeddings, texts.scale, texts.id, fit_temperature(raw, y, 1.0))
+    return TextPrior(embeddings, texts.scale, texts.id, max(1.0, fit_temperature(raw, y, 1.0)))
 
 
 def choose_weight(z: Float64, last: float, text: Float64, y: IntArray) -> tuple[float, float]:

@@ -73,7 +73,7 @@ def _verdict(flag: ClassScore, runner_up: ClassScore | None, names: dict[int, st
         Calibrated.LEAVE_ONE_OUT: "calibrated by leaving out each support image in turn",
         Calibrated.LABELS: "calibrated on human labels",
         Calibrated.NOT: "not calibrated, for want of support images",
-        Calibrated.NAMES: "from the names of the classes alone, since no two of them have support images",
+        Calibrated.NAMES: "from the names of the classes alone, for want of examples to compare with",
     }
     rests_on = basis.get(calibrated, calibrated)
     text = f"{names[flag.class_id]}, {flag.probability:.2f}"

@@ -136,6 +136,24 @@ def test_classes_without_images_keep_the_mass_that_their_names_give_them(recipe)
     )
 
 
+def test_two_classes_that_names_tell_apart_do_not_sharpen_the_prior_for_the_others():
+    """At a low scale the images of two classes would have the prior sharper than the model was trained."""
+    said = ClassTexts(texts(4).of, 2.0)
+    fitted = fit_with(pipeline(), [0] * 6 + [1] * 6, 4, said, signal=4.0)
+    assert fitted.text.temperature == 1.0
+    raw = pipeline().score_only(fit_with(pipeline(), [], 4, said), e := embeddings(5, [2], signal=4.0))
+    np.testing.assert_allclose(
+        pipeline().score_only(fitted, e).probabilities[0, 2:], raw.probabilities[0, 2:], atol=1e-6
+    )
+
+
+def test_confident_names_that_are_wrong_make_the_prior_careful():
+    planted = texts(3).of
+    wrong = ClassTexts({10: planted[11], 11: planted[12], 12: planted[10]}, 100.0)
+    fitted = fit_with(pipeline(), [c for c in range(3) for _ in range(4)], 3, wrong, signal=3.0)
+    assert fitted.text.temperature > 10
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_names_that_know_nothing_get_no_weight_and_change_nothing(recipe):
     """All names embed alike: the prior is flat, and everything is as it is without it."""

@@ -177,7 +177,8 @@ export class Panel {
     const { state, reason } = suggestion;
     if (flag) {
       const model = this.#model(suggestion, second);
-      const rests = suggestion.calibrated ? ` \u00b7 calibrated: ${suggestion.calibrated}` : "";
+      const names = suggestion.calibrated === "class names alone"; // not a calibration: no example was looked at
+      const rests = suggestion.calibrated ? ` \u00b7 ${names ? "from " : "calibrated: "}${suggestion.calibrated}` : "";
       const kicker = suggestion.stale ? "Suggested, from an older support set" : "Suggested";
       const asked = suggestion.prompt_title && suggestion.reasoning === "answered" ? ` \u00b7 prompt ${suggestion.prompt_title}` : "";
       const line = (encoder) => `${model}${asked} \u00b7 ${encoder}${rests}`;
