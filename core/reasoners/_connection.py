@@ -33,6 +33,11 @@ class Connection:
         """``text`` as it may be shown or stored: a server may echo the key in what it says."""
         return text.replace(self.key, "(key)") if len(self.key) >= _SHORTEST_SECRET else text
 
+    def without_key_so_far(self, text: str) -> str:
+        """As :meth:`without_key`, of text that goes on: what may be the beginning of the key waits for what follows."""
+        begun = next((n for n in range(len(self.key) - 1, 0, -1) if text.endswith(self.key[:n])), 0)
+        return self.without_key(text[: len(text) - begun] if len(self.key) >= _SHORTEST_SECRET else text)
+
 
 def model_name(model: str) -> str:
     """What a model is called on the screen: an id as it is, of a folder only its own name."""

@@ -146,7 +146,7 @@ class Server:
             if on_text is None:
                 return read(_json(create.with_raw_response.create(model=self._model, extra_body=extra, **fields)))
             with create.create(model=self._model, extra_body=extra, stream=True, **fields) as events:
-                return _streamed(events, on_text)
+                return _streamed(events, lambda text: on_text(self.at.without_key_so_far(text)))
 
         said = self._sent(send)
         clean = self.at.without_key
