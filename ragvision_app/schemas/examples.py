@@ -51,6 +51,7 @@ _SUGGESTION = {
     "reasoning": "none",
     "reasoner_probabilities": None,
     "prompt": None,
+    "prompt_title": None,
     "recipe": "ensemble",
     "support_version": _VERSION,
     "explanation": _WHY,
