@@ -548,3 +548,15 @@ def test_a_store_that_cannot_be_read_lets_nobody_in_and_says_so(client: TestClie
         client.get("/api/labels", headers=bearer(token)), 503, "service_unavailable", "no token can be checked"
     )
     assert client.get("/api/labels", headers=bearer(START)).status_code == 200
+
+
+def test_every_route_that_label_opens_is_there_and_no_other_writes_without_admin() -> None:
+    paths: dict[str, dict[str, Any]] = create_api(FakeWorkbench()).openapi()["paths"]  # type: ignore[arg-type]
+    opened = {
+        (method.upper(), f"/api{path}")
+        for path, methods in paths.items()
+        for method in methods
+        if method != "get" and needed_scope("http", method.upper(), f"/api{path}") is not Scope.ADMIN
+    }
+    labelling = ["decisions", "queue", "queue/look-alikes", "queue/release", "ragvision/invocations"]
+    assert opened == {("POST", f"/api/{name}") for name in labelling}
