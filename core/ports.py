@@ -90,8 +90,9 @@ class Reasoner(Protocol):
     """Query + evidence → flag, explanation, transcript.
 
     A reasoner that people would wait for (a vision-language model) has ``slow = True``: scores and evidence are
-    then shown before it is asked. One that is asked with a prompt has ``prompt_version: str``, which every
-    prediction names. One that holds threads or connections has ``close()``.
+    then shown before it is asked; it may say ``together: int``, how many images it is best asked about at once.
+    One that is asked with a prompt has ``prompt_version: str``, which every prediction names. One that holds
+    threads or connections has ``close()``.
     """
 
     @property

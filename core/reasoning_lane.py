@@ -24,7 +24,7 @@ from core.types import Prediction, Reasoning
 
 log = logging.getLogger("ragvision.reasoning")
 
-TOGETHER = 4  # images asked about at once: more would keep an urgent one waiting
+TOGETHER = 4  # images asked about at once, where the reasoner does not say: more would keep an urgent one waiting
 TRIES = 4
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 300.0  # seconds
 
@@ -48,6 +48,7 @@ class ReasoningLane:
     ) -> None:
         self._store, self._engine, self._fitted, self._run_id = store, engine, fitted, run_id
         self._reasoner, self._on_progress = reasoner, on_progress
+        self._together = int(getattr(reasoner, "together", TOGETHER))
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stopped = threading.Event()
@@ -152,9 +153,9 @@ class ReasoningLane:
 
     def _next(self) -> tuple[str, ...]:
         with self._lock:
-            first = [i for i in self._urgent if i in self._waiting][:TOGETHER]
+            first = [i for i in self._urgent if i in self._waiting][: self._together]
             rest = (i for i in self._waiting if i not in first)
-            chosen = (*first, *(i for i, _ in zip(rest, range(TOGETHER - len(first)), strict=False)))
+            chosen = (*first, *(i for i, _ in zip(rest, range(self._together - len(first)), strict=False)))
             for image in chosen:
                 self._waiting.pop(image, None)
                 self._urgent.pop(image, None)

@@ -59,6 +59,11 @@ class Remembering:
         return self._reasoner.id
 
     @property
+    def together(self) -> int:
+        """How many images it is best asked about at once."""
+        return int(getattr(self._reasoner, "together", 4))
+
+    @property
     def prompt_version(self) -> str:
         """That of the one that answers."""
         return str(getattr(self._reasoner, "prompt_version", ""))

@@ -104,6 +104,7 @@ class OpenAIReasoner:
     slow = True
 
     def __init__(self, server: Server, settings: PipelineSettings) -> None:
+        self.together = server.at.concurrency
         self._server, self._settings = server, settings
         self._pool: ThreadPoolExecutor | None = None
         self._joined = False

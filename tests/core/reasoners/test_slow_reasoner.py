@@ -12,6 +12,7 @@ import pytest
 from pictures import write_folder
 
 import core.reasoning_lane
+import core.runs
 import core.workbench
 from core.imports import sources_for
 from core.labelling import QueueItem
@@ -228,3 +229,20 @@ def test_what_it_writes_can_be_read_while_it_writes_but_not_where_it_is_withheld
     withhold(workbench, 0.0)
     slow.may_answer.set()
     wait(lambda: workbench.explanation_so_far(image, "ada") == (None, False))
+
+
+def test_it_is_asked_about_as_many_images_at_once_as_it_likes(workbench, monkeypatch):
+    class Wide(Slow):
+        together = 6
+
+        def reason_batch(self, requests: list[ReasonRequest]) -> list[Answer]:
+            batches.append(len(requests))
+            return [self.reason(request) for request in requests]
+
+    batches: list[int] = []
+    wide = Wide()
+    wide.may_answer.set()
+    monkeypatch.setattr(core.runs, "CHUNK", 50)  # all six are waiting when it is asked first
+    run_with(workbench, monkeypatch, wide)
+    wait(lambda: workbench.run_status().state == "done")
+    assert batches == [6]
