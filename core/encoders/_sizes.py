@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 
-from core.encoders._model_folder import _find
+from core.encoders._model_folder import locate
 from core.errors import ModelUnavailable
 
 
 def patch_of(encoder: str, model: str) -> int:
     """Side of the model's patch in pixels; 0 where the folder is not there, or does not say."""
     try:
-        folder, _ = _find(encoder, model)
+        folder, _ = locate(encoder, model)
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         side = config.get("vision_config", config)["patch_size"]
     except (ModelUnavailable, OSError, ValueError, KeyError, AttributeError, TypeError):

@@ -5,17 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
-import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from core.errors import ModelUnavailable
+from core.model_folder import INDEX, download_command, hub_cache, is_hub_id, snapshots, weights_in
 
 _NEEDED = ("config.json", "tokenizer_config.json")
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _WORK = 0.15  # of the weights, on top of them: buffers and the attention of one batch (an estimate)
 _WORK_BASE = 700_000_000
 _LONGEST_HEADER = 100_000_000
@@ -59,40 +55,32 @@ def find_model(name: str) -> LocalModel:
 
 
 def _fetched(name: str) -> Path:
-    if not _HUB_ID.fullmatch(name):
+    if not is_hub_id(name, with_owner=True):
         raise ModelUnavailable(f"There is no folder {name!r}, and it is no id of the form owner/name either.")
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, local_files_only=True))
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
+    found = next(snapshots(name), None)
+    if found is None:
         raise ModelUnavailable(
             f"The model {name} is not on this machine: config.json and *.safetensors were looked for in "
-            f"{constants.HF_HUB_CACHE}. {_get(name)}"
-        ) from error
+            f"{hub_cache()}. {_get(name)}"
+        )
+    return found
 
 
 def _get(name: str) -> str:
-    if Path(name).expanduser().is_dir() or not _HUB_ID.fullmatch(name):
+    if Path(name).expanduser().is_dir() or not is_hub_id(name, with_owner=True):
         return "Choose the folder of a complete model, with its tokenizer and *.safetensors."
-    beside = Path(sys.executable).parent / "hf"
-    return f"Get it with: {beside if not shutil.which('hf') and beside.is_file() else 'hf'} download {name}"
+    return f"Get it with: {download_command(name)}"
 
 
 def _weights(name: str, folder: Path) -> list[Path]:
     """The safetensors files, all that the index names; no other format is loaded, since it could run code."""
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        named = _json(index).get("weight_map", {})
-        if not isinstance(named, Mapping):
-            raise ModelUnavailable(f"{index} is no index of weights. {_get(name)}")
-        files = [folder / str(file) for file in sorted(set(named.values()))]
-    else:
-        files = sorted(folder.glob("*.safetensors"))
+    files = weights_in(folder)
     missing = [file.name for file in files if not file.is_file()]
     if missing:
         raise ModelUnavailable(f"{', '.join(missing[:3])} is missing in {folder}. {_get(name)}")
+    if not files and (folder / INDEX).is_file():
+        raise ModelUnavailable(f"{folder / INDEX} is no index of weights. {_get(name)}")
+    files = files or sorted(folder.glob("*.safetensors"))
     if not files:
         others = any(folder.glob("*.bin")) or any(folder.glob("*.pt"))
         why = "it has weights in a format that can run code; only safetensors are loaded" if others else "it has none"
@@ -134,14 +122,6 @@ def _fingerprint(folder: Path, files: list[Path]) -> str:
             file.seek(max(0, size - (1 << 20)))
             digest.update(file.read(1 << 20))
     return digest.hexdigest()[:12]
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelUnavailable(f"{path} cannot be read as JSON. Get the model again.") from error
-    return value if isinstance(value, dict) else {}
 
 
 # --------------------------------------------------------------------------- memory and device

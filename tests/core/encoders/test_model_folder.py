@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from core.encoders import _model_folder, create_encoder
+from core import model_folder
+from core.encoders import create_encoder
 from core.encoders._model_folder import find_model
 from core.errors import ModelUnavailable
 from core.settings import PipelineSettings
@@ -147,7 +148,7 @@ def test_the_cache_is_where_huggingface_hub_keeps_it(monkeypatch, variables, exp
         monkeypatch.delenv(name, raising=False)
     for name, value in (variables | {"HOME": "/me"}).items():
         monkeypatch.setenv(name, value)
-    assert str(_model_folder.hub_cache()) == expected
+    assert str(model_folder.hub_cache()) == expected
     code = "from huggingface_hub import constants; print(constants.HF_HUB_CACHE)"
     own = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert own.stdout.strip() == expected

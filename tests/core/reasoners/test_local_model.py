@@ -55,3 +55,22 @@ def test_what_is_neither_a_folder_nor_an_id_is_said_so(name: str, tmp_path: Path
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelUnavailable):
         find_model(name)
+
+
+def test_a_fetched_model_is_found_where_the_hub_keeps_it_the_main_branch_first(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    kept = tmp_path / "models--some--model"
+    for commit, size in (("a" * 40, 1), ("b" * 40, 2)):
+        folder = kept / "snapshots" / commit
+        folder.mkdir(parents=True)
+        for name in ("config.json", "tokenizer_config.json"):
+            (folder / name).write_text("{}")
+        header = f'{{"x": {{"dtype": "F32", "shape": [{size}], "data_offsets": [0, {4 * size}]}}}}'.encode()
+        (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4 * size))
+    (kept / "refs").mkdir()
+    for commit, parameters in (("a" * 40, 1), ("b" * 40, 2)):
+        (kept / "refs" / "main").write_text(commit)
+        found = find_model("some/model")
+        assert (found.folder.name, found.parameters) == (commit, parameters)
+    with pytest.raises(ModelUnavailable, match=f"looked for in {tmp_path}"):
+        find_model("some/other")

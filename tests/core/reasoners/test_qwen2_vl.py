@@ -310,6 +310,12 @@ def test_a_model_that_was_never_fetched_says_what_is_missing_where_and_how_to_ge
     assert memory_note("qwen2-vl", PipelineSettings(reasoner_model="nobody/no-such-model")) == message
 
 
+def in_parts(folder: Path, index: str) -> None:
+    """An index in the place of the single file, whose parts are not there."""
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(index)
+
+
 @pytest.mark.parametrize(
     ("break_it", "words"),
     [
@@ -322,11 +328,8 @@ def test_a_model_that_was_never_fetched_says_what_is_missing_where_and_how_to_ge
         (lambda f: (f / "model.safetensors").write_bytes(b"PK\x03\x04 no weights"), "damaged"),
         (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"), "can run code"),
         (lambda f: (f / "model.safetensors").unlink(), "it has none"),
-        (
-            lambda f: (f / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-2.safetensors"}}'),
-            "model-2.safetensors is missing",
-        ),
-        (lambda f: (f / "model.safetensors.index.json").write_text('{"weight_map": []}'), "no index"),
+        (lambda f: in_parts(f, '{"weight_map": {"a": "model-2.safetensors"}}'), "model-2.safetensors is missing"),
+        (lambda f: in_parts(f, '{"weight_map": []}'), "no index"),
     ],
 )
 def test_a_broken_folder_is_refused_with_a_sentence(folder: Path, tmp_path: Path, break_it, words: str) -> None:
