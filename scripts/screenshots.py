@@ -57,6 +57,7 @@ def main() -> None:
             label_page(browser, address)
             for name in ("support", "images"):
                 other_page(browser, address, name)
+            prompts_and_settings(browser, address)
             browser.close()
     for picture in sorted(PICTURES.glob("*.png")):
         sys.stdout.write(f"{picture.relative_to(ROOT)}  {picture.stat().st_size // 1024} kB\n")
@@ -147,6 +148,21 @@ def other_page(browser: Browser, address: str, name: str) -> None:
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(1500)
     page.screenshot(path=PICTURES / f"{name}.png")
+    page.close()
+
+
+def prompts_and_settings(browser: Browser, address: str) -> None:
+    """A preset in the editor with its preview, and the health panel beside the choices."""
+    page = open_page(browser, f"{address}/prompts", "light")
+    page.get_by_role("combobox", name="Start from a version or a preset").click()
+    page.get_by_role("option", name="solar cells").click()
+    expect(page.locator(".rv-prompt:not(.rv-compare)")).to_contain_text("electroluminescence", timeout=60_000)
+    page.wait_for_timeout(1500)
+    page.screenshot(path=PICTURES / "prompts.png")
+    page.goto(f"{address}/settings")
+    expect(page.get_by_text("Machine and cache")).to_be_visible(timeout=60_000)
+    page.wait_for_timeout(1500)
+    page.screenshot(path=PICTURES / "settings.png")
     page.close()
 
 

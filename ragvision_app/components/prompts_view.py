@@ -127,7 +127,7 @@ def diff_html(before: PromptTemplate, after: PromptTemplate) -> str:
     for name, lines in differences(before, after).items():
         body = "".join(_diff_line(line) for line in lines) or "<pre>The same.</pre>"
         parts.append(f'<div class="rv-role">{name} prompt</div><div class="rv-diff">{body}</div>')
-    return f'<div class="rv-prompt">{"".join(parts)}</div>'
+    return f'<div class="rv-prompt rv-compare">{"".join(parts)}</div>'
 
 
 def _diff_line(line: DiffLine) -> str:
