@@ -3,6 +3,7 @@
 import streamlit as st
 
 from core.choices import offending, reasoner_names, wanting
+from core.encoders import for_default
 from core.errors import RagVisionError
 from core.settings import LONGEST_PROMPT, PipelineSettings
 from ragvision_app import state as keys
@@ -222,21 +223,25 @@ def try_out(image: str) -> None:
     left, right = st.columns([3, 2], gap="small", vertical_alignment="bottom")
     chosen = left.selectbox("Reasoner", names, index=names.index(saved.reasoner), key="prompt_reasoner")
     settings = view.with_reasoner(made, chosen) if made is not None else None
+    lacking = {w.role: w for w in wanting(settings)} if settings is not None else {}
+    if settings is not None and "encoder" in lacking:  # as the worker does
+        settings = for_default(settings)
     running = st.session_state.get(keys.PROMPT_TRY)
     busy = running is not None and running.running
-    if (
-        right.button("Try on this image", type="primary", disabled=settings is None or busy, width="stretch")
-        and settings
-    ):
+    refused = settings is None or "reasoner" in lacking
+    if right.button("Try on this image", type="primary", disabled=refused or busy, width="stretch") and settings:
         st.session_state[keys.PROMPT_TRY] = tryout.start(workbench, image, settings)
         st.rerun()
-    if settings is not None:
-        for lacks in wanting(settings):
-            st.warning(literal(lacks.why))
-            if lacks.command:
-                st.code(lacks.command, language="bash", wrap_lines=True)
-        if not view.forms_of(settings):
-            st.caption(f"{chosen} reads no prompt: it answers from scores and evidence alone.")
+    if "reasoner" in lacking:
+        st.warning(literal(lacking["reasoner"].why), icon=":material/cloud_off:")
+        if lacking["reasoner"].command:
+            st.code(lacking["reasoner"].command, language="bash", wrap_lines=True)
+    if "encoder" in lacking:
+        st.caption(
+            f"The evidence is that of the default encoder, since the model of {lacking['encoder'].name} is not there."
+        )
+    if settings is not None and not view.forms_of(settings):
+        st.caption(f"{chosen} reads no prompt: it answers from scores and evidence alone.")
     asked = st.session_state.get(keys.PROMPT_TRY)
     if asked is None:
         st.caption("Nothing is stored: the answer is for you alone, until the prompt is used for the project.")

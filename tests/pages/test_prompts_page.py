@@ -160,6 +160,22 @@ def test_a_try_out_is_asked_in_the_background_with_the_draft_and_stores_nothing(
     assert served.settings.pipeline.user_prompt == "" and served.store.prompts() == []
 
 
+def test_a_missing_reasoner_is_a_sentence_with_its_command_and_a_missing_encoder_is_stood_in_for(
+    served, monkeypatch, tmp_path
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    pipeline = replace(served.settings.pipeline, encoder="clip", reasoner_model="nobody/no-such-model")
+    served.save_settings(replace(served.settings, pipeline=replace(pipeline, reasoner="qwen2-vl")))
+    at = page("prompts")
+    assert button(at, "Try on this image").disabled
+    assert any("hf download nobody/no-such-model" in c.value for c in at.code)
+    service = Service()
+    monkeypatch.setattr(served, "inference", service)
+    next(s for s in at.selectbox if s.label == "Reasoner").set_value("evidence").run()
+    button(at, "Try on this image").click().run()
+    assert service.asked[0]["encoder"] == "efficientnet-lite0" and service.asked[0]["reasoner"] == "evidence"
+
+
 def test_a_try_out_that_is_refused_or_fails_says_why(served) -> None:
     class Full(Service):
         def submit(self, image, overrides, *, on_text=None):
