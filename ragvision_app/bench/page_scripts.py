@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 
 from core.workbench import Workbench
-from ragvision_app.bench._projects import scratch
+from ragvision_app.bench._projects import scratch, texture
 from ragvision_app.bench._row import Figure, Row, Scale, at_most
 from ragvision_app.bench._servers import run_json
 from ragvision_app.bench._synthetic import fill_project
@@ -22,6 +22,7 @@ def measure(scale: Scale) -> Row:
         for project, images in zip(projects, (small, large), strict=True):
             workbench = Workbench.open(project)
             fill_project(workbench.store, images, per_class=scale.pick(2, 10), decided=scale.pick(2, 20))
+            texture(workbench.project.image_path(workbench.store.query_images()[0]), 0)  # Prompts opens the first one
             workbench.close()
         taken = run_json("ragvision_app.bench._page_scripts", turns, *projects)
     medians = {page: [statistics.median(times) for times in both] for page, both in taken.items()}
