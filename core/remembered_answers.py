@@ -11,22 +11,27 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from core.ports import Reasoner, ReasonRequest
 from core.reasoning import ask
+from core.reasoning_lane import TOGETHER
 from core.settings import PipelineSettings
 from core.types import Answer, Status
 
-KEPT = 20_000  # answers; a few kB each
+KEPT = 60_000_000  # characters: the answers on some 30,000 images, whose transcripts hold the whole prompt
 
 
 class RememberedAnswers:
-    """Answers by question, the least recently used ones forgotten first. Safe to share between threads."""
+    """Answers by question, the least recently used ones forgotten first. Safe to share between threads.
+
+    ``most`` characters of transcripts and explanations are kept.
+    """
 
     def __init__(self, most: int = KEPT) -> None:
         self._most, self._lock = most, threading.Lock()
         self._answers: OrderedDict[str, Answer] = OrderedDict()
+        self._characters = 0
 
     def get(self, key: str) -> Answer | None:
         """The answer given before, or None."""
@@ -40,9 +45,16 @@ class RememberedAnswers:
         if answer.status is not Status.OK:
             return
         with self._lock:
+            if key in self._answers:
+                self._characters -= _characters(self._answers.pop(key))
             self._answers[key] = answer
-            while len(self._answers) > self._most:
-                self._answers.popitem(last=False)
+            self._characters += _characters(answer)
+            while self._characters > self._most:
+                self._characters -= _characters(self._answers.popitem(last=False)[1])
+
+
+def _characters(answer: Answer) -> int:
+    return len(answer.transcript) + len(answer.explanation)
 
 
 class Remembering:
@@ -61,7 +73,7 @@ class Remembering:
     @property
     def together(self) -> int:
         """How many images it is best asked about at once."""
-        return int(getattr(self._reasoner, "together", 4))
+        return int(getattr(self._reasoner, "together", TOGETHER))
 
     @property
     def prompt_version(self) -> str:
@@ -89,7 +101,8 @@ class Remembering:
 def question_key(reasoner_id: str, request: ReasonRequest, settings: PipelineSettings) -> str:
     """Hash over everything that a reasoner can see: model, words, parameters, classes, evidence and query.
 
-    Scores count by their order alone, which decides what is offered, save where a prompt quotes them.
+    Scores count by their order alone, which decides what is offered, and the size of the support set not at all,
+    save where a prompt quotes them. What evidence contributes is never shown: it differs with every calibration.
     """
     ranked = sorted(request.scores, key=lambda s: -s.logit)
     quoted = "{{" in settings.system_prompt + settings.user_prompt
@@ -98,7 +111,8 @@ def question_key(reasoner_id: str, request: ReasonRequest, settings: PipelineSet
         [request.query.key, request.query.name, request.query.width, request.query.height],
         [[c.id, c.name, c.description] for c in request.classes],
         [[s.class_id, s.probability if quoted else 0] for s in ranked],
-        [asdict(e) for e in request.evidence],
+        len(request.support_names) if quoted else 0,
+        [asdict(replace(e, contribution=0.0)) for e in request.evidence],
         {
             name: getattr(settings, name)
             for name in ("system_prompt", "user_prompt", "temperature", "top_p", "max_new_tokens")

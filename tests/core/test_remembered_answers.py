@@ -49,7 +49,9 @@ def test_another_calibration_changes_no_question() -> None:
     inner = Counting()
     reasoner = Remembering(inner, PipelineSettings(), RememberedAnswers())
     reasoner.reason(request())
-    reasoner.reason(request(scores=(ClassScore(1, 0.6, 0.5), ClassScore(2, 0.4, 0.1)), calibrated="leave-one-out"))
+    scores = (ClassScore(1, 0.6, 0.5), ClassScore(2, 0.4, 0.1))
+    evidence = (replace(EVIDENCE[0], contribution=0.05),)  # what a patch adds to the scores is told to no model
+    reasoner.reason(request(scores=scores, evidence=evidence, calibrated="leave-one-out"))
     assert len(inner.asked) == 1
 
 
@@ -90,12 +92,27 @@ def test_a_prompt_that_quotes_the_scores_is_asked_again_when_they_change() -> No
     assert len(inner.asked) == 2
 
 
-def test_a_failure_is_asked_again_and_the_oldest_answers_are_forgotten() -> None:
+def test_a_prompt_that_quotes_the_size_of_the_support_set_is_asked_again_when_it_changes() -> None:
+    inner = Counting()
+    reasoner = Remembering(inner, PipelineSettings(user_prompt="Of {{support_count}} examples:"), RememberedAnswers())
+    reasoner.reason(request(support_names={"s" * 64: "a.png"}))
+    reasoner.reason(request(support_names={"s" * 64: "a.png", "t" * 64: "b.png"}))
+    assert len(inner.asked) == 2
+
+
+def test_a_failure_is_asked_again() -> None:
     inner = Counting(failed("away"))
     reasoner = Remembering(inner, PipelineSettings(), RememberedAnswers())
     assert reasoner.reason(request()).reason == reasoner.reason(request()).reason == "away"
     assert len(inner.asked) == 2
-    few = RememberedAnswers(most=2)
-    for key in "abc":
-        few.put(key, Answer(1, key))
-    assert few.get("a") is None and few.get("b") == Answer(1, "b")
+
+
+def test_the_answers_that_were_not_used_for_longest_are_forgotten_so_that_memory_is_bounded() -> None:
+    few = RememberedAnswers(most=20)
+    for key in "abb":
+        few.put(key, Answer(1, "because", transcript=key))
+    assert few.get("a") is not None
+    few.put("c", Answer(1, "because", transcript="c"))
+    assert few.get("b") is None and few.get("a") is not None and few.get("c") is not None
+    few.put("d", Answer(1, "x" * 30))
+    assert all(few.get(key) is None for key in "abcd")
