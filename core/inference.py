@@ -120,7 +120,7 @@ class InferenceService:
         self._capacity, self._seconds = capacity, seconds
         self._turn = threading.Condition()
         self._waiting: deque[_Job] = deque()
-        self._working_on: _Job | None = None
+        self._busy_since: float | None = None  # with the request in hand
         self._closed = False
         self._thread: threading.Thread | None = None
         self._speed: deque[float] = deque(maxlen=20)  # seconds of the last requests, waiting left out
@@ -189,8 +189,7 @@ class InferenceService:
 
     def _refuse_if_stuck(self) -> None:
         """While the model hangs on one image, nobody else is let in to wait for nothing."""
-        job = self._working_on
-        if job is not None and time.monotonic() - job.at > self._seconds:
+        if self._busy_since is not None and time.monotonic() - self._busy_since > self._seconds:
             raise Busy(
                 f"The model has been busy with one image for more than {self._seconds:g} seconds. Try again later; if "
                 "it stays so, look at the model's server or start the workbench again.",
@@ -219,7 +218,7 @@ class InferenceService:
                     _settle(job.future.set_result, result)
             finally:
                 with self._turn:
-                    self._working_on = None
+                    self._busy_since = None
                     self._speed.append(time.monotonic() - began)
         for engine in self._engines.values():
             engine.close()
@@ -233,7 +232,7 @@ class InferenceService:
                 while self._waiting:
                     job = self._waiting.popleft()
                     if not job.future.done() and _settle(job.future.set_running_or_notify_cancel):
-                        self._working_on = job
+                        self._busy_since = time.monotonic()
                         return job
                 self._turn.wait()
         return None
