@@ -60,5 +60,5 @@ class Deferred:
             return self.loaded
 
     def close(self) -> None:
-        """Lets go of the model."""
+        """Uses the model no longer. It stays in memory until another needs the room: settings may come back."""
         self.loaded = None

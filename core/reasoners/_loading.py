@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import threading
+import weakref
 from dataclasses import dataclass, field
 from string import ascii_uppercase
 from typing import Any
@@ -17,7 +18,7 @@ from core.reasoning import storable
 log = logging.getLogger("ragvision.reasoning")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Loaded:
     """A model ready to be asked. ``letter_ids[i]`` is the token of the i-th option letter."""
 
@@ -35,6 +36,8 @@ class Loaded:
 
 
 _held: dict[tuple[str, str], Loaded] = {}  # at most one: a model is loaded once, whatever else the settings say
+# What was let go of may be at work still, for the background worker while a request asks another reasoner.
+_alive: weakref.WeakValueDictionary[tuple[str, str], Loaded] = weakref.WeakValueDictionary()
 _lock = threading.Lock()
 
 
@@ -44,19 +47,24 @@ def load(source: LocalModel) -> Loaded:
     with _lock:
         if key not in _held:
             _let_go()
-            place = choose_place(source, _candidates())
-            log.info("%s", place.sentence)
-            _held[key] = _read(source, place)
+            _held[key] = _alive.get(key) or _fresh(source)
+            _alive[key] = _held[key]
         return _held[key]
+
+
+def _fresh(source: LocalModel) -> Loaded:
+    place = choose_place(source, _candidates())
+    log.info("%s", place.sentence)
+    return _read(source, place)
 
 
 def planned_place(source: LocalModel) -> Place:
     """Where it is, or is going to be loaded, another being let go of; ModelUnavailable where it fits nowhere."""
     with _lock:
-        held = _held.get(_key(source))
-        if held is None:
+        if _key(source) not in _held:
             _let_go()
-    return held.place if held is not None else choose_place(source, _candidates())
+        there = _alive.get(_key(source))
+    return there.place if there is not None else choose_place(source, _candidates())
 
 
 def release() -> None:

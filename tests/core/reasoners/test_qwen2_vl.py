@@ -277,6 +277,12 @@ def test_a_model_is_loaded_once_and_let_go_of_for_another(folder: Path) -> None:
     assert model() is None
 
 
+def test_a_model_that_is_still_used_is_not_loaded_a_second_time(folder: Path) -> None:
+    at_work = reasoner_of(folder)
+    create_reasoner("evidence", PipelineSettings())  # asked for by a request, beside the background worker
+    assert reasoner_of(folder)._loaded is at_work._loaded
+
+
 def copied(folder: Path, to: Path) -> Path:
     return Path(shutil.copytree(folder, to / "copy"))
 
