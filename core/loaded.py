@@ -6,7 +6,6 @@ part of it: of a key in the environment only whether it is set.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 
 from core.choices import Speed, Wanting, wanting
 from core.embedding_cache import stored_images
+from core.model_folder import parameters_in
 from core.ports import short_name
 from core.run_status import RunStatus
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from core.store import Store
 
 SECRETS = ("OPENAI_API_KEY", "HF_TOKEN", "RAGVISION_TOKEN")
-_LONGEST_HEADER = 100_000_000
 _RECENT = 40
 
 
@@ -88,7 +87,7 @@ def look(
 ) -> Loaded:
     """As things stand now."""
     missing = {w.role: w for w in wanting(settings)}
-    speed = _speed(engine, store)
+    speed = speed_of(engine, store)
     current = engine if engine is not None and engine.settings == settings else None
     return Loaded(
         encoder=_encoder(current, status, settings, missing.get("encoder"), speed),
@@ -186,28 +185,13 @@ def weights_of(source: Path) -> tuple[int | None, int | None]:
             return None, source.stat().st_size
         files = sorted(source.glob("*.safetensors"))
         stored = sum(file.stat().st_size for file in files)
-        return (sum(_parameters(file) for file in files), stored) if files else (None, None)
+        return (sum(parameters_in(file) for file in files), stored) if files else (None, None)
     except (OSError, ValueError, KeyError, TypeError):
         return None, None
 
 
-def _parameters(file: Path) -> int:
-    with file.open("rb") as opened:
-        length = int.from_bytes(opened.read(8), "little")
-        if length > _LONGEST_HEADER:
-            raise ValueError("no header")
-        header = json.loads(opened.read(length))
-    total = 0
-    for name, tensor in header.items():
-        if name != "__metadata__":
-            count = 1
-            for side in tensor["shape"]:
-                count *= side
-            total += count
-    return total
-
-
-def _speed(engine: Engine | None, store: Store) -> Speed:
+def speed_of(engine: Engine | None, store: Store) -> Speed:
+    """How fast the models were lately."""
     run = store.current_run()
     took: Sequence[float] = store.recent_milliseconds(run.id, "reason", _RECENT) if run is not None else ()
     return Speed(None if engine is None else engine.images_per_second, sum(took) / len(took) / 1000 if took else None)

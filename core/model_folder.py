@@ -7,6 +7,7 @@ other formats can run code when they are read.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from typing import Any
 from core.errors import ModelUnavailable
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+_LONGEST_HEADER = 100_000_000
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -60,6 +62,21 @@ def weights_in(folder: Path) -> list[Path]:
         return []
     parts = read_json(folder / INDEX).get("weight_map")
     return [folder / name for name in sorted({str(name) for name in parts.values()})] if isinstance(parts, dict) else []
+
+
+def parameters_in(file: Path) -> int:
+    """How many a safetensors file holds, out of its header alone: eight bytes of length, then JSON with every shape.
+
+    Raises OSError, ValueError, KeyError or TypeError for what is no such file.
+    """
+    with file.open("rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        if length > _LONGEST_HEADER:
+            raise ValueError("no header")
+        header = json.loads(opened.read(length))
+    if not isinstance(header, dict):
+        raise ValueError("no header")
+    return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
 
 
 def states(folder: Path) -> tuple[tuple[str, int, int], ...]:

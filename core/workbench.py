@@ -37,7 +37,7 @@ from core.imports import (
 from core.imports.labels import LabelImport, import_labels
 from core.inference import InferenceService
 from core.labelling import Detail, Labelling, QueueItem
-from core.loaded import Loaded, look
+from core.loaded import Loaded, look, speed_of
 from core.look_alikes import most_alike
 from core.memory_cache import MemoryCache
 from core.pipeline import Pipeline
@@ -206,7 +206,7 @@ class Workbench:
             queries=self.store.count_images() - support,
             support=support,
             embeddings=self.project.cache_dir / "embeddings",
-            speed=self.loaded().speed,
+            speed=speed_of(self._worker.engine, self.store),
         )
 
     @property

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import ModelUnavailable
-from core.model_folder import INDEX, download_command, hub_cache, is_hub_id, snapshots, weights_in
+from core.model_folder import INDEX, download_command, hub_cache, is_hub_id, parameters_in, snapshots, weights_in
 
 _NEEDED = ("config.json", "tokenizer_config.json")
 _WORK = 0.15  # of the weights, on top of them: buffers and the attention of one batch (an estimate)
 _WORK_BASE = 700_000_000
-_LONGEST_HEADER = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,23 +87,10 @@ def _weights(name: str, folder: Path) -> list[Path]:
 
 
 def _parameters(path: Path) -> int:
-    """Out of the header alone: eight bytes of length, then JSON with the shape of every tensor."""
     try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length)) if length <= _LONGEST_HEADER else None
-        if not isinstance(header, dict):
-            raise ValueError("no header")
-        return sum(_product(t["shape"]) for key, t in header.items() if key != "__metadata__")
+        return parameters_in(path)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelUnavailable(f"{path} is no safetensors file, or it is damaged. Get it again.") from error
-
-
-def _product(shape: list[int]) -> int:
-    count = 1
-    for side in shape:
-        count *= side
-    return count
 
 
 def _fingerprint(folder: Path, files: list[Path]) -> str:
