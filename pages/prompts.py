@@ -154,14 +154,14 @@ def bar() -> None:
 # --------------------------------------------------------------------------- right: what comes of it
 def image_chooser() -> str | None:
     """The image that is previewed and tried; None where there is none."""
-    queries = workbench.store.query_images()
-    if not queries:
+    count = workbench.store.count_images() - len(workbench.store.support_set().images)
+    place = min(max(1, int(st.session_state.get(keys.PROMPT_IMAGE, 1))), max(1, count))
+    image = workbench.store.query_image(place - 1)
+    if image is None:
         st.info("There are no images to label yet, so there is nothing to preview.", icon=":material/info:")
         st.page_link("../pages/images.py", label="Import images", icon=":material/arrow_forward:")
         return None
-    place = min(max(1, int(st.session_state.get(keys.PROMPT_IMAGE, 1))), len(queries))
     st.session_state[keys.PROMPT_IMAGE] = place
-    image = queries[place - 1]
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.button(
             " ",
@@ -178,10 +178,10 @@ def image_chooser() -> str | None:
             key="prompt_next",
             on_click=turn,
             args=(1,),
-            disabled=place == len(queries),
+            disabled=place >= count,
             help="The next image",
         )
-        st.caption(literal(f"{workbench.store.image(image).name} · {place:,} of {len(queries):,}"), width="content")
+        st.caption(literal(f"{workbench.store.image(image).name} · {place:,} of {count:,}"), width="content")
     return image
 
 
@@ -199,7 +199,7 @@ def preview(image: str) -> None:
     try:
         shown = workbench.prompt_preview(image, settings, form)
     except RagVisionError as error:
-        st.error(literal(str(error)))
+        st.warning(literal(str(error)))
         return
     if shown is None:
         st.info("No class is on offer yet: add images to at least two classes.", icon=":material/info:")

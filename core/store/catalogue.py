@@ -46,6 +46,11 @@ class Catalogue(Access):
         with self._pool.read() as db:
             return images.queries(db)
 
+    def query_image(self, place: int) -> str | None:
+        """The image at this place of :meth:`query_images`, from 0; None beyond the last. Cheap at any size."""
+        with self._pool.read() as db:
+            return images.query_at(db, place)
+
     def count_images(self) -> int:
         """Number of stored images, support included."""
         with self._pool.read() as db:

@@ -75,6 +75,14 @@ def count(db: sqlite3.Connection) -> int:
     return total
 
 
+def query_at(db: sqlite3.Connection, place: int) -> str | None:
+    """The image at this place among those that are not support, in order of import, from 0."""
+    row = db.execute(
+        "SELECT sha256 FROM images WHERE queue_state > ? ORDER BY position LIMIT 1 OFFSET ?", (queue.SUPPORT, place)
+    ).fetchone()
+    return None if row is None else row[0]
+
+
 def queries(db: sqlite3.Connection) -> list[str]:
     """Ids of all images that are not support, in order of import."""
     rows = db.execute("SELECT sha256 FROM images WHERE queue_state > ? ORDER BY position", (queue.SUPPORT,))

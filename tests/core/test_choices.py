@@ -135,3 +135,9 @@ def test_a_model_that_is_missing_costs_nothing_since_the_default_goes_on(
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     assert really_used(PipelineSettings(encoder="clip", dense="maskclip")) == DEFAULT
     assert really_used(DEFAULT) == DEFAULT
+
+
+def test_a_model_belongs_to_its_encoder_and_is_not_handed_to_another() -> None:
+    found = switched(CLIP, encoder="hf-vision")
+    assert found.settings.encoder_model == "" and found.settings.patch_mode == "crops"
+    assert any(s.startswith("encoder_model was “nobody/a-clip”") for s in found.said)

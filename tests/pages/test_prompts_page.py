@@ -233,3 +233,13 @@ def test_the_picture_in_a_preview_is_the_very_one() -> None:
 def test_a_reasoner_without_prompts_has_no_forms() -> None:
     assert view.forms_of(PipelineSettings()) == [] == list(PromptFormat().forms)
     assert view.forms_of(PipelineSettings(reasoner="openai")) == ["letter", "json"]
+
+
+def test_one_turns_from_image_to_image_and_no_further(served) -> None:
+    at = page("prompts")
+    assert "1 of 2" in shown(at) and at.button(key="prompt_back").disabled
+    at.button(key="prompt_next").click().run()
+    assert "2 of 2" in shown(at) and at.button(key="prompt_next").disabled
+    images = served.store.query_images()
+    assert [served.store.query_image(n) for n in range(3)] == [*images, None]
+    assert served.store.image(images[1]).name in shown(at).replace("\\", "")
