@@ -108,3 +108,14 @@ def test_parameters_are_counted_in_the_headers_alone(tmp_path: Path) -> None:
     (tmp_path / "broken.safetensors").write_bytes(b"\xff" * 100)
     assert weights_of(tmp_path) == (None, None)
     assert weights_of(tmp_path / "nowhere") == (None, None)
+
+
+def test_how_long_a_step_took_lately_is_read_from_the_run_alone(workbench: Workbench) -> None:
+    run(workbench)
+    current = workbench.store.current_run()
+    assert current is not None
+    took = workbench.store.recent_milliseconds(current.id, "score")
+    assert len(took) == workbench.store.count_predictions(current.id) and all(t > 0 for t in took)
+    assert workbench.store.recent_milliseconds(current.id, "score", 1) == took[:1]
+    assert workbench.store.recent_milliseconds(current.id + 1, "score") == []
+    assert workbench.store.recent_milliseconds(current.id, "no such step") == []

@@ -100,8 +100,7 @@ def test_a_refusal_stands_on_the_page_and_nothing_can_be_applied(served) -> None
 
 
 def test_what_a_change_costs_is_said_before_it_is_applied(served, monkeypatch) -> None:
-    found = served.loaded()
-    monkeypatch.setattr(type(served), "loaded", lambda self: replace(found, speed=Speed(2.0, None)))
+    monkeypatch.setattr("core.workbench.speed_of", lambda engine, store: Speed(2.0, None))
     at = page("settings")
     assert "Nothing is changed" in plain(at)
     next(n for n in at.number_input if n.label == "Query side, pixels").set_value(448).run()
