@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import httpx
+import httpx2
 
 from core.reasoners._connection import Connection, model_name
 
@@ -14,11 +14,11 @@ def is_answering(at: Connection) -> tuple[bool, str]:
     headers = {"Authorization": f"Bearer {at.key}"} if at.key else {}
     try:
         with (
-            httpx.Client(timeout=_SECONDS, follow_redirects=False, trust_env=False) as client,
+            httpx2.Client(timeout=_SECONDS, follow_redirects=False, trust_env=False) as client,
             client.stream("GET", f"{at.base_url}/models", headers=headers) as answer,
         ):
             status = answer.status_code
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError):
         return False, f"The server at {at.place} does not answer. Start it, or check OPENAI_BASE_URL."
     if status in (401, 403):
         return False, f"The server at {at.place} refuses the key ({status}). Check OPENAI_API_KEY."

@@ -9,6 +9,7 @@ from typing import Any
 
 from core.errors import ModelUnavailable
 from core.prompt_format import PromptFormat
+from core.reasoners._conversation import conversation
 from core.reasoners._local_model import find_model
 from core.reasoning import Prompt
 
@@ -78,13 +79,7 @@ class _Template:
 
     def render(self, prompt: Prompt) -> str:
         """The conversation up to where the model begins to answer; a picture is one token."""
-        content = [{"type": "text", "text": p} if isinstance(p, str) else {"type": "image"} for p in prompt.parts]
-        system = {"type": "text", "text": prompt.system}
-        messages: list[dict[str, Any]] = (
-            [{"role": "system", "content": [system]}, {"role": "user", "content": content}]
-            if self._system_role
-            else [{"role": "user", "content": [system, *content]}]
-        )
+        messages = conversation(prompt, system_role=self._system_role)
         return self._template.render(messages=messages, add_generation_prompt=True)
 
     def _try(self, prompt: Prompt) -> str:

@@ -18,6 +18,7 @@ from core.errors import ModelUnavailable, ReasoningFailed
 from core.ports import ReasonRequest
 from core.prompt_format import PromptFormat
 from core.prompts import template_of
+from core.reasoners._conversation import conversation
 from core.reasoners._deferred import Deferred
 from core.reasoners._loading import Loaded, load, planned_place, release
 from core.reasoners._local_model import LocalModel, Place, find_model
@@ -169,13 +170,7 @@ class VisionLanguageReasoner:
 
     def _conversation(self, prompt: Prompt, *turns: tuple[str, str]) -> str:
         """The chat template filled in; ``turns`` are what was said after the prompt."""
-        content = [{"type": "text", "text": p} if isinstance(p, str) else {"type": "image"} for p in prompt.parts]
-        system = {"type": "text", "text": prompt.system}
-        messages: list[dict[str, Any]] = [
-            *([{"role": "system", "content": [system]}] if self._loaded.system_role else []),
-            {"role": "user", "content": content if self._loaded.system_role else [system, *content]},
-            *({"role": role, "content": [{"type": "text", "text": words}]} for role, words in turns),
-        ]
+        messages = conversation(prompt, *turns, system_role=self._loaded.system_role)
         text: str = self._loaded.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         return text
 
