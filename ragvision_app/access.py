@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ragvision.access")
 
-SCOPE_KEY: Final = "ragvision.access"  # of the ASGI scope, and request.state.access for routes
+SCOPE_KEY: Final = "ragvision.access"  # of the ASGI scope: the Access of a request
 SCOPE_HEADER: Final = "x-ragvision-scope"  # set by the guard alone: tells a page what its browser's token may do
 COOKIE_PREFIX: Final = "ragvision_"
 _COOKIES_LOOKED_UP = 8  # of one request: a browser has one for each workbench that it signed in to

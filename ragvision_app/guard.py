@@ -86,7 +86,6 @@ class Guard:
                 await send({"type": "websocket.close", "code": 1008})
             return
         scope[who.SCOPE_KEY] = answer
-        scope.setdefault("state", {})["access"] = answer
         others = [(name, value) for name, value in scope["headers"] if name.lower() != SCOPE_HEADER.encode()]
         scope["headers"] = [*others, (SCOPE_HEADER.encode(), answer.scope.word.encode())]
         if scope["type"] == "websocket" and answer.token_id is not None:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Path, Request
 from core.errors import InvalidInput
 from core.images import storable
 from ragvision_app import schemas
+from ragvision_app.access import SCOPE_KEY, Access
 from ragvision_app.body import FORM_OVERHEAD, Budget, Form, form_of
 from ragvision_app.responses import JsonResponse
 from ragvision_app.routes.lanes import Lanes
@@ -32,11 +33,10 @@ def form_limit(workbench: Workbench) -> int:
 
 def _author(request: Request) -> str:
     """Who changes the support set: the person logged in, or the name of the token."""
-    access = getattr(request.state, "access", None)
+    access: Access | None = request.scope.get(SCOPE_KEY)
     if access is None:
         return "api"
-    name: str = access.login or (access.name if access.token_id is not None else "api")
-    return name
+    return access.login or (access.name if access.token_id is not None else "api")
 
 
 def form_body(form: type[schemas.In]) -> dict[str, Any]:

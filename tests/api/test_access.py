@@ -28,7 +28,7 @@ from core.errors import InvalidInput
 from core.store import Store
 from core.store.tokens import PREFIX, TokenRecord, hash_of, proof_of
 from ragvision_app import request_log, websocket_watch
-from ragvision_app.access import Scope, is_hot, needed_scope
+from ragvision_app.access import SCOPE_KEY, Scope, is_hot, needed_scope
 from ragvision_app.api import create_api
 from ragvision_app.guard import Guard
 from ragvision_app.ratelimit import Buckets, Rate, RateLimit, configured_rate
@@ -65,7 +65,7 @@ def served(store: Store, api: ASGIApp | None = None, **guard: Any) -> ASGIApp:
     """The real guard and log around routes that tell whom they were called for."""
 
     async def tell(request: Request) -> JSONResponse:
-        access = request.state.access
+        access = request.scope[SCOPE_KEY]
         return JSONResponse({"name": access.name, "scope": access.scope.word, "id": access.token_id})
 
     async def socket(websocket: WebSocket) -> None:
