@@ -29,7 +29,7 @@ _EVENT = {
 
 
 async def _explanation(look: Callable[[], tuple[str | None, bool]]) -> AsyncIterator[str]:
-    """Looks ten times a second, which costs less than a queue a listener; ends by itself after a while."""
+    """Looks ten times a second, which costs less than a queue a listener; ends by itself after two minutes."""
     told: str | None = None
     for turn in range(int(LISTEN_SECONDS / LOOK_SECONDS)):
         text, expected = look()
@@ -88,7 +88,7 @@ def queue_router(workbench: Workbench, lanes: Lanes) -> APIRouter:
         responses={200: {"content": {"text/event-stream": {"schema": _EVENT}}}},
         summary="The explanation while the reasoner writes it, as server-sent events",
         description="Each event `text` holds the explanation so far as a JSON string; the event `done` ends the "
-        "stream: then the item has the reasoner's answer, or none is to come.",
+        "stream: the item has the reasoner's answer, none is to come, or two minutes are over. Ask for the item then.",
     )
     async def explanation(sha: ImageId, annotator: schemas.AnnotatorName) -> StreamingResponse:
         events = _explanation(lambda: workbench.explanation_so_far(sha, annotator))

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from core.errors import InvalidInput
-from core.settings import PipelineSettings
+from core.settings import LONGEST_PROMPT, PipelineSettings
 from core.types import Reasoning, Status
 from ragvision_app.schemas.common import EXAMPLE_SHA, MAX_INT, ONE_LINE, In
 from ragvision_app.schemas.labelling import EvidenceOut, evidence_json
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from core.imports import SupportUpload
     from core.inference import InferenceResult
 
-LONGEST_PROMPT = 20_000  # characters
 _NOT_SETTINGS = frozenset({"encoded_image", "support_clip_local_dir"})
 _OF_A_MODEL = ("system_prompt", "user_prompt", "temperature", "top_p", "max_new_tokens")
 # A grey picture of 8 × 8 pixels, accepted as it stands.
