@@ -56,7 +56,8 @@ class Unusable:
 
 
 class Engine:
-    """Encoders, caches and pipeline of one configuration. Used by one thread at a time.
+    """Encoders, caches and pipeline of one configuration. Embedding and fitting are one thread's; predicting
+    may go on in another one meanwhile, as a slow reasoner's lane does.
 
     ``load`` gives the upright RGB image of a key and raises an ImageError where it cannot. ``settings`` are those
     that were asked for; where models are ``missing``, others compute, and ids name those that do.

@@ -102,7 +102,8 @@ def question_key(reasoner_id: str, request: ReasonRequest, settings: PipelineSet
     """Hash over everything that a reasoner can see: model, words, parameters, classes, evidence and query.
 
     Scores count by their order alone, which decides what is offered, and the size of the support set not at all,
-    save where a prompt quotes them. What evidence contributes is never shown: it differs with every calibration.
+    save where a prompt quotes them. What evidence contributes is never shown, and similarities to two digits: the
+    one differs with every calibration, the other by whether an embedding was read from the cache.
     """
     ranked = sorted(request.scores, key=lambda s: -s.logit)
     quoted = "{{" in settings.system_prompt + settings.user_prompt
@@ -112,7 +113,7 @@ def question_key(reasoner_id: str, request: ReasonRequest, settings: PipelineSet
         [[c.id, c.name, c.description] for c in request.classes],
         [[s.class_id, s.probability if quoted else 0] for s in ranked],
         len(request.support_names) if quoted else 0,
-        [asdict(replace(e, contribution=0.0)) for e in request.evidence],
+        [asdict(replace(e, contribution=0.0, similarity=round(e.similarity, 2))) for e in request.evidence],
         {
             name: getattr(settings, name)
             for name in ("system_prompt", "user_prompt", "temperature", "top_p", "max_new_tokens")

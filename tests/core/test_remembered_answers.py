@@ -92,6 +92,14 @@ def test_a_prompt_that_quotes_the_scores_is_asked_again_when_they_change() -> No
     assert len(inner.asked) == 2
 
 
+def test_a_similarity_that_differs_less_than_it_is_shown_changes_no_question() -> None:
+    inner = Counting()
+    reasoner = Remembering(inner, PipelineSettings(), RememberedAnswers())
+    reasoner.reason(request())
+    reasoner.reason(request(evidence=(replace(EVIDENCE[0], similarity=0.80001),)))  # as half precision has it
+    assert len(inner.asked) == 1
+
+
 def test_a_prompt_that_quotes_the_size_of_the_support_set_is_asked_again_when_it_changes() -> None:
     inner = Counting()
     reasoner = Remembering(inner, PipelineSettings(user_prompt="Of {{support_count}} examples:"), RememberedAnswers())
