@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from core.engine import Engine
 from core.errors import RagVisionError
@@ -26,7 +27,13 @@ log = logging.getLogger("ragvision.reasoning")
 
 TOGETHER = 4  # images asked about at once, where the reasoner does not say: more would keep an urgent one waiting
 TRIES = 4
+URGENT = 500  # images asked for first that are remembered
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 300.0  # seconds
+
+
+def put_first(images: Sequence[str], urgent: dict[str, None]) -> dict[str, None]:
+    """``images``, then those that were urgent before, each once; an ordered set of a bounded size."""
+    return dict(islice({**dict.fromkeys(images), **urgent}.items(), URGENT))
 
 
 class ReasoningLane:
@@ -75,9 +82,7 @@ class ReasoningLane:
     def prioritise(self, images: Sequence[str]) -> None:
         """Asks for these first."""
         with self._lock:
-            self._urgent = {**dict.fromkeys(images), **self._urgent}
-            for extra in list(self._urgent)[500:]:
-                del self._urgent[extra]
+            self._urgent = put_first(images, self._urgent)
         self._wake.set()
 
     def stop(self) -> None:

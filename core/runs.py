@@ -25,7 +25,7 @@ from core.engine import Engine
 from core.errors import NotReady, RagVisionError
 from core.pipeline import is_slow
 from core.reasoners import meanwhile
-from core.reasoning_lane import ReasoningLane
+from core.reasoning_lane import ReasoningLane, put_first
 from core.remembered_answers import RememberedAnswers, Remembering
 from core.run_job import Job
 from core.run_status import RunStatus, looking, what_is_missing
@@ -111,9 +111,7 @@ class RunWorker:
     def prioritise(self, images: Sequence[str]) -> None:
         """Asks for these first, in their order."""
         with self._lock:
-            self._urgent = {**dict.fromkeys(images), **self._urgent}
-            for extra in list(self._urgent)[500:]:
-                del self._urgent[extra]
+            self._urgent = put_first(images, self._urgent)
         job = self._job
         if job is not None and job.lane is not None:
             job.lane.prioritise(images)
