@@ -21,6 +21,7 @@ REASONER_ONLY = (
     *("reasoner_model", "max_visual_tokens", "swap_options", "temperature", "top_p", "max_new_tokens"),
     *("system_prompt", "user_prompt"),
 )
+SHARED = ("device",)  # looked at by encoders and reasoners of torch alike
 ENCODING = ("encoder", "encoder_model", "dense", "patch_mode", "support_patch_size")
 _PATCH = "support_patch_size"
 _SIZES = ("input_resolution", "support_res", _PATCH)
@@ -40,10 +41,9 @@ def reasoner_names() -> list[str]:
 
 def in_use(settings: PipelineSettings) -> frozenset[str]:
     """Names of the settings that the chosen encoder and reasoner look at."""
-    optional = set(ENCODER_ONLY) | set(REASONER_ONLY)
-    used = encoders.settings_of(settings.encoder, ENCODER_ONLY) | reasoners.settings_of(
-        settings.reasoner, REASONER_ONLY
-    )
+    optional = {*ENCODER_ONLY, *REASONER_ONLY, *SHARED}
+    used = encoders.settings_of(settings.encoder, ENCODER_ONLY + SHARED)
+    used |= reasoners.settings_of(settings.reasoner, REASONER_ONLY + SHARED)
     return frozenset(name for name in _DEFAULTS if name not in optional or name in used)
 
 

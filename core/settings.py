@@ -17,6 +17,7 @@ from core.errors import InvalidSettings
 RECIPES = ("ensemble", "patch", "whole", "vote")
 DENSE = ("tokens", "maskclip")
 PATCH_MODES = ("pooled", "crops")
+DEVICES = ("auto", "cpu", "cuda")
 UNSURE = "unsure"
 ORDERS = ("uncertainty", "disagreement", "random", "import", "look-alikes")
 LISTS = (*ORDERS, UNSURE)  # what an annotator may ask for: the queue in an order, or what it marked unsure
@@ -74,6 +75,9 @@ class PipelineSettings(_Checked):
     max_visual_tokens: int = _setting(1024, "most tokens that the pictures of one prompt may cost (a VLM's)", 16, 16384)
     swap_options: bool = _setting(True, "average the flag over both orders of the classes (a VLM's)")
     text_prior: bool = _setting(True, "class names and descriptions as a prior, where the encoder reads text")
+    device: str = _setting(
+        "auto", f"where models of torch run: {', '.join(DEVICES)}; auto takes a GPU where there is one", choices=DEVICES
+    )
     recipe: str = _setting("ensemble", f"how class scores are made: {', '.join(RECIPES)}", choices=RECIPES)
     k_retrieval: int = _setting(3, "support patches of a class retrieved for one query patch", 1, 64)
     max_patches_per_class: int = _setting(4, "evidence shown for one class, at most", 1, 16)
@@ -90,7 +94,8 @@ class PipelineSettings(_Checked):
 
     def __post_init__(self) -> None:
         self._check_bounds()
-        for name, known in (("recipe", RECIPES), ("dense", DENSE), ("patch_mode", PATCH_MODES)):
+        choices = (("recipe", RECIPES), ("dense", DENSE), ("patch_mode", PATCH_MODES), ("device", DEVICES))
+        for name, known in choices:
             if getattr(self, name) not in known:
                 raise InvalidSettings(f"{name} is “{getattr(self, name)}”; there are: {', '.join(known)}.")
         for name in ("system_prompt", "user_prompt"):

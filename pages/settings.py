@@ -79,6 +79,8 @@ def models() -> None:
                 pipeline_field(name)
         if "user_prompt" in used:
             st.page_link("../pages/prompts.py", label="Prompts and sampling", icon=":material/chat:")
+    if "device" in used:
+        pipeline_field("device")
     st.caption("Sides, in pixels of the resized image. The patch has to divide both.")
     for column, name in zip(st.columns(3, gap="small"), SIZES, strict=True):
         with column:

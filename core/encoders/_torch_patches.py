@@ -20,6 +20,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 from PIL import Image
 
+from core.devices import GPU, gpu_precision
 from core.encoders._model_folder import ModelFolder, preprocessing_of
 from core.errors import InvalidSettings, ModelUnavailable
 from core.scoring_basis import normalise
@@ -45,13 +46,10 @@ class Placement:
         return f"{self.device} · torch {self.dtype}" if self.device == "cpu" else f"{self.device} · {self.dtype}"
 
 
-def placement() -> Placement:
-    """The GPU where there is one, in bfloat16 where it has that, else float16; the CPU in float32."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return Placement("cpu", "float32")
-    return Placement("cuda:0", "bfloat16" if torch.cuda.is_bf16_supported() else "float16")
+def placement(device: str) -> Placement:
+    """On the GPU in half precision, on the processor in float32; ``device`` as :func:`gpu_precision` takes it."""
+    half = gpu_precision(device)
+    return Placement("cpu", "float32") if half is None else Placement(GPU, half)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +150,7 @@ class TorchPatchEncoder:
         self._load, self._variant = load, f"{name} {variant}"
         self._held: Held | None = None
         self._preprocessing = Preprocessing.read(folder.path)
-        self._placement = placement()
+        self._placement = placement(settings.device)
         parts = [name, folder.slug, folder.digest[:12], self._preprocessing.id, variant, "crops" if self._crops else ""]
         parts.append("" if self._placement.dtype == "float32" else self._placement.dtype)
         self._id = "-".join([p for p in parts if p]) + f"-p{self._patch_pixels}-{resolution}"

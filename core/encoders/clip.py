@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 NAME = "clip"
 DEFAULT = "openai/clip-vit-base-patch32"
 _DEFAULT_PATCH = 32
-SETTINGS = ("encoder_model", "dense", "patch_mode", "text_prior")  # of those that not every encoder has
+SETTINGS = ("encoder_model", "dense", "patch_mode", "text_prior", "device")  # of those that not every encoder has
 
 
 def create(

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 NAME = "hf-vision"
 DEFAULT = "facebook/dinov2-small"
 _DEFAULT_PATCH = 14
-SETTINGS = ("encoder_model", "patch_mode")  # of those that not every encoder has
+SETTINGS = ("encoder_model", "patch_mode", "device")  # of those that not every encoder has
 _CLASS_TOKENS = ("cls_token", "class_embedding", "distillation_token")
 _POOLERS = ("pooler", "head")
 

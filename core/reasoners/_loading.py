@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from string import ascii_uppercase
 from typing import Any
 
+from core.devices import GPU, gpu_precision
 from core.errors import ModelUnavailable, RagVisionError
 from core.reasoners._local_model import LocalModel, Place, choose_place, free_memory
 from core.reasoning import storable
@@ -35,36 +36,36 @@ class Loaded:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-_held: dict[tuple[str, str], Loaded] = {}  # at most one: a model is loaded once, whatever else the settings say
+_held: dict[tuple[str, str, str], Loaded] = {}  # at most one: a model is loaded once, whatever else the settings say
 # What was let go of may be at work still, for the background worker while a request asks another reasoner.
-_alive: weakref.WeakValueDictionary[tuple[str, str], Loaded] = weakref.WeakValueDictionary()
+_alive: weakref.WeakValueDictionary[tuple[str, str, str], Loaded] = weakref.WeakValueDictionary()
 _lock = threading.Lock()
 
 
-def load(source: LocalModel) -> Loaded:
-    """The model in memory, the only one there. Raises ModelUnavailable: not usable, or too large."""
-    key = _key(source)
+def load(source: LocalModel, device: str = "auto") -> Loaded:
+    """The model in memory, the only one there. Raises ModelUnavailable: not usable, or too large, or no such device."""
+    key = _key(source, device)
     with _lock:
         if key not in _held:
             _let_go()
-            _held[key] = _alive.get(key) or _fresh(source)
+            _held[key] = _alive.get(key) or _fresh(source, device)
             _alive[key] = _held[key]
         return _held[key]
 
 
-def _fresh(source: LocalModel) -> Loaded:
-    place = choose_place(source, _candidates())
+def _fresh(source: LocalModel, device: str) -> Loaded:
+    place = choose_place(source, _candidates(device))
     log.info("%s", place.sentence)
     return _read(source, place)
 
 
-def planned_place(source: LocalModel) -> Place:
+def planned_place(source: LocalModel, device: str = "auto") -> Place:
     """Where it is, or is going to be loaded, another being let go of; ModelUnavailable where it fits nowhere."""
     with _lock:
-        if _key(source) not in _held:
+        if _key(source, device) not in _held:
             _let_go()
-        there = _alive.get(_key(source))
-    return there.place if there is not None else choose_place(source, _candidates())
+        there = _alive.get(_key(source, device))
+    return there.place if there is not None else choose_place(source, _candidates(device))
 
 
 def release() -> None:
@@ -84,20 +85,21 @@ def _let_go() -> None:
         torch.cuda.empty_cache()
 
 
-def _key(source: LocalModel) -> tuple[str, str]:
-    return str(source.folder), source.fingerprint
+def _key(source: LocalModel, device: str) -> tuple[str, str, str]:
+    return str(source.folder), source.fingerprint, device
 
 
-def _candidates() -> list[tuple[str, str, int | None]]:
+def _candidates(device: str) -> list[tuple[str, str, int | None]]:
     """Where a model could run, best first. fp16 on a CPU is slow, bfloat16 the way to halve its memory."""
     import torch
 
     free = free_memory()
     on_cpu: list[tuple[str, str, int | None]] = [("cpu", "float32", free), ("cpu", "bfloat16", free)]
-    if not torch.cuda.is_available():
+    half = gpu_precision(device)
+    if half is None:
         return on_cpu
-    dtype = "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
-    return [("cuda:0", dtype, torch.cuda.mem_get_info(0)[0]), *on_cpu]
+    on_gpu = (GPU, half, torch.cuda.mem_get_info(0)[0])
+    return [on_gpu] if device == "cuda" else [on_gpu, *on_cpu]
 
 
 def _read(source: LocalModel, place: Place) -> Loaded:

@@ -29,6 +29,10 @@ from core.settings import PipelineSettings
 from core.types import Answer
 
 NAME = "openai"
+SETTINGS = (  # all that a vision-language model has, but where it runs is its server's matter
+    *("reasoner_model", "max_visual_tokens", "swap_options", "temperature", "top_p", "max_new_tokens"),
+    *("system_prompt", "user_prompt"),
+)
 _TOP = 20  # log-probabilities asked for: the most that servers give
 _JSON_TOKENS = 64  # what the object takes beside the explanation
 

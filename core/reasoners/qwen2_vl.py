@@ -51,13 +51,13 @@ R = TypeVar("R")
 
 def create(settings: PipelineSettings) -> VisionLanguageReasoner:
     """The adapter with its model loaded. Raises ModelUnavailable: not there, not usable, or too large."""
-    return VisionLanguageReasoner(load(find_model(settings.reasoner_model or DEFAULT_MODEL)), settings)
+    return VisionLanguageReasoner(load(find_model(settings.reasoner_model or DEFAULT_MODEL), settings.device), settings)
 
 
 def deferred(settings: PipelineSettings) -> Deferred:
     """The adapter with its model loaded when it is first asked. Raises ModelUnavailable: not there, or too large."""
     source = find_model(settings.reasoner_model or DEFAULT_MODEL)
-    place = planned_place(source)
+    place = planned_place(source, settings.device)
     version = template_of(settings).version
     return Deferred(_id(source, place), version, place.sentence, source.folder, lambda: create(settings))
 
@@ -76,7 +76,7 @@ def model_files(settings: PipelineSettings) -> str:
 def memory_note(settings: PipelineSettings) -> str:
     """What the model takes and what there is, before it is loaded; why not where it is not to be had."""
     try:
-        return planned_place(find_model(settings.reasoner_model or DEFAULT_MODEL)).sentence
+        return planned_place(find_model(settings.reasoner_model or DEFAULT_MODEL), settings.device).sentence
     except ModelUnavailable as error:
         return str(error)
 

@@ -11,7 +11,7 @@ from typing import IO, Annotated
 import typer
 
 from core.errors import ImportFailed
-from core.settings import DENSE, PATCH_MODES, RECIPES, ImageLimits, PipelineSettings
+from core.settings import DENSE, DEVICES, PATCH_MODES, RECIPES, ImageLimits, PipelineSettings
 from core.text import quoted
 from ragvision_app.cli.console import listed, progress_bar, say, warn
 
@@ -43,6 +43,7 @@ def predict(
     reasoner_model: Annotated[
         str, typer.Option(metavar="ID|DIR", help="Model of the reasoner: hub id or folder, or its name on the server.")
     ] = DEFAULTS.reasoner_model,
+    device: Annotated[str, typer.Option(help=f"Where models of torch run: {', '.join(DEVICES)}.")] = DEFAULTS.device,
 ) -> None:
     """Predict a folder of images from a folder of examples. Needs no project.
 
@@ -71,6 +72,7 @@ def predict(
         recipe=recipe,
         reasoner=reasoner,
         reasoner_model=reasoner_model,
+        device=device,
         input_resolution=resolution,
         support_res=resolution,
         support_patch_size=patch_size,

@@ -35,6 +35,9 @@ def test_only_what_the_chosen_ones_look_at_is_in_use() -> None:
     assert not used & {*ENCODER_ONLY, *REASONER_ONLY}
     assert {"dense", "encoder_model", "patch_mode"} <= in_use(CLIP)
     assert "dense" not in in_use(replace(CLIP, encoder="hf-vision"))
+    for other in ({"encoder": "clip"}, {"encoder": "hf-vision"}, {"reasoner": "qwen2-vl"}):
+        assert "device" in in_use(replace(DEFAULT, **other))
+    assert "device" not in used | in_use(replace(DEFAULT, reasoner="openai"))
     assert set(REASONER_ONLY) <= in_use(replace(DEFAULT, reasoner="qwen2-vl"))
 
 

@@ -309,7 +309,7 @@ def test_threads_that_ask_at_once_share_one_encoder_and_load_one_network(tmp_pat
 
 def test_half_precision_is_near_and_has_an_id_and_a_device_of_its_own(folder, monkeypatch):
     exact = clip(folder, resolution=96)
-    monkeypatch.setattr(_torch_patches, "placement", lambda: _torch_patches.Placement("cpu", "bfloat16"))
+    monkeypatch.setattr(_torch_patches, "placement", lambda device: _torch_patches.Placement("cpu", "bfloat16"))
     half = clip(folder, resolution=96)
     assert exact.device == "cpu · torch float32" and "bfloat16" in half.device and half.id != exact.id
     a, b = exact.embed_batch(IMAGES), half.embed_batch(IMAGES)

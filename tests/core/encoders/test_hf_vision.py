@@ -87,7 +87,7 @@ def test_half_precision_is_near(folders, kind, monkeypatch):
     from core.encoders import _torch_patches, hf_vision
 
     exact = vision(folders[kind], resolution=96).embed_batch(IMAGES)
-    monkeypatch.setattr(_torch_patches, "placement", lambda: _torch_patches.Placement("cpu", "bfloat16"))
+    monkeypatch.setattr(_torch_patches, "placement", lambda device: _torch_patches.Placement("cpu", "bfloat16"))
     kept = []
     keep = hf_vision._keep_positions_exact
     monkeypatch.setattr(hf_vision, "_keep_positions_exact", lambda *args: kept.append(keep(*args)))

@@ -231,9 +231,9 @@ def test_scores_and_evidence_do_not_wait_for_the_model_to_be_loaded(
 ) -> None:
     may_load, whole = threading.Event(), qwen2_vl.load
 
-    def slowly(source: LocalModel) -> object:
+    def slowly(source: LocalModel, device: str) -> object:
         assert may_load.wait(60)
-        return whole(source)
+        return whole(source, device)
 
     monkeypatch.setattr(qwen2_vl, "load", slowly)
     options = {"reasoner_model": str(folder), "max_new_tokens": 4, "max_visual_tokens": 96}
