@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from core.errors import ImageError, ImportFailed
+from core.errors import ImageError, ImportFailed, ProjectError
 from core.files import sync_folder, write_atomic
 from core.images import decode, shown, storable
 from core.imports._source import ImageSource, Refused, SourceFile
@@ -105,7 +105,8 @@ def import_images(
     """Store every image of ``sources`` once, and say what became of each file; the sources are closed.
 
     A file that cannot be used is refused by name and the rest goes on. What is stored by the time of a
-    failure of the disk stays. Raises :class:`ImportFailed` (no file at all, or the disk is full).
+    failure of the disk stays. Raises :class:`ImportFailed` (no file at all), :class:`ProjectError` (the disk is
+    full).
     """
     limits = limits or ImageLimits()
     with ExitStack() as stack:
@@ -184,7 +185,7 @@ class _Run:
             path.parent.mkdir(exist_ok=True)
             write_atomic(path, item.data, mode=0o444)
         except OSError as error:
-            raise ImportFailed(
+            raise ProjectError(
                 f"{shown(item.file.name)} cannot be stored in the project: {error.strerror or error}. What was stored "
                 "before it is kept; make room, and import again: nothing is stored twice."
             ) from error

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pictures import png
 
+from core.imports import _importer
 from core.workbench import Workbench
 from ragvision_app import schemas
 from ragvision_app.api import create_api
@@ -83,6 +84,19 @@ def test_an_upload_sent_again_changes_nothing(real: TestClient, workbench: Workb
     again = upload(real).json()
     assert again == first | {"duplicate": True}
     assert workbench.store.support_set().version == version and len(workbench.store.support_versions()) == 2
+
+
+@pytest.mark.parametrize("path", [PATH, "/images"])
+def test_a_full_disk_is_the_servers_failure_and_may_be_tried_again(
+    real: TestClient, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_importer, "write_atomic", full)
+    answer = upload(real) if path == PATH else real.post(path, files={"file": ("q.png", png("rings", 0))})
+    assert answer.status_code == 503
+    assert "No space left" in answer.text and "make room" in answer.text
 
 
 def test_an_image_of_the_queue_becomes_an_example(real: TestClient, workbench: Workbench) -> None:

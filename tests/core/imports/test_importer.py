@@ -8,7 +8,7 @@ import zipfile
 import pytest
 from PIL import Image
 
-from core.errors import ImportFailed
+from core.errors import ImportFailed, ProjectError
 from core.files import write_atomic
 from core.imports import _importer, folder_source, import_images, upload_source, zip_source
 from core.imports._source import ImageSource, SourceFile
@@ -118,7 +118,7 @@ def test_a_full_disk_is_a_sentence_and_keeps_what_was_stored(project, store, ima
         write_atomic(path, data, **options)
 
     monkeypatch.setattr(_importer, "write_atomic", full)
-    with pytest.raises(ImportFailed, match="No space left"):
+    with pytest.raises(ProjectError, match="No space left"):
         import_images(project, store, [upload_source([(f"{n}.png", image(n)) for n in range(6)])])
     assert store.count_images() == 2
 
