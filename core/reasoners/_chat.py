@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -183,7 +184,9 @@ def _first(choice: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     top = _at(choice, "logprobs", "content", 0, "top_logprobs")
     for one in top if isinstance(top, Sequence) else ():
         token, logprob = _at(one, "token"), _at(one, "logprob")
-        if isinstance(token, str) and isinstance(logprob, int | float) and not isinstance(logprob, bool):
+        is_number = isinstance(logprob, int | float) and not isinstance(logprob, bool)
+        # JSON's whole numbers may be larger than any float
+        if isinstance(token, str) and is_number and abs(logprob) <= sys.float_info.max:
             yield token, float(logprob)
 
 

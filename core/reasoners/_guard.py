@@ -72,6 +72,7 @@ class Guard(httpx2.BaseTransport):
     def _watch(self, event: str, info: Mapping[str, Any]) -> None:
         if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
             self._streams.add(info["return_value"])
+            _keep_to_the_deadline(info["return_value"])
 
     def close(self) -> None:
         """Closes the connections; who waits for an answer on one is woken, which closing alone does not do."""
@@ -107,6 +108,19 @@ class _Bounded(httpx2.SyncByteStream):
 
     def close(self) -> None:
         self._inner.close()
+
+
+def _keep_to_the_deadline(stream: Any) -> None:
+    """Has every read on a connection end at the deadline of the answer that it is for.
+
+    A time-out of reads begins anew with every byte, so that headers that drip would be waited for without end.
+    """
+    plain = stream.read
+
+    def read(most: int, timeout: float | None = None) -> Any:
+        return plain(most, max(0.001, deadline.get() - time.monotonic()))
+
+    stream.read = read
 
 
 def _cut(network: Any) -> None:

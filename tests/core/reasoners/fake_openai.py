@@ -393,6 +393,22 @@ class Handler(BaseHTTPRequestHandler):
         while time.monotonic() < until and not self.server.over.wait(0.05):
             self.wfile.write(b" ")
 
+    def on_dripping_headers(self, body: dict[str, Any]) -> None:
+        """Headers that never end, each byte soon after the other."""
+        until = time.monotonic() + 20
+        self.close_connection = True
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+        while time.monotonic() < until and not self.server.over.wait(0.05):
+            self.wfile.write(b"a")
+
+    def on_huge_numbers(self, body: dict[str, Any]) -> None:
+        """Log-probabilities that no float holds."""
+        if body.get("max_tokens") == 1 and not self.is_probe(body):
+            top = [{"token": "A", "logprob": -(10**400)}, {"token": "B", "logprob": 10**400}]
+            self.complete(body, "A", {"content": [{"token": "A", "logprob": 0, "top_logprobs": top}]})
+        else:
+            self.on_no_logprobs(body)
+
     # those that behave until they explain
     def on_slow_stream(self, body: dict[str, Any]) -> None:
         self.stream(["word "] * 1000, pause=0.1) if body.get("stream") else self.on_good(body)

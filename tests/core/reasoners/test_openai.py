@@ -176,6 +176,11 @@ def test_a_server_without_log_probabilities_is_asked_for_json_and_that_is_said(
     assert server.asked[behaviour] == first + 1 and again.flag == 11 and reasoner.note in again.transcript
 
 
+def test_log_probabilities_that_no_float_holds_are_none(make: Make) -> None:
+    answer = make("huge-numbers").reason(REQUEST)
+    assert (answer.flag, answer.status, answer.class_probabilities) == (11, Status.OK, None)
+
+
 def test_the_explanation_inside_an_unfinished_object_is_streamed(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_streaming, "_LEAST", 0.0)
     told: list[str] = []
@@ -231,7 +236,7 @@ def test_whatever_a_server_does_is_a_failure_with_its_reason(
     assert server.asked["good"] == 0, "a redirection is not followed"
 
 
-@pytest.mark.parametrize("behaviour", ["hang", "drip"])
+@pytest.mark.parametrize("behaviour", ["hang", "drip", "dripping-headers"])
 def test_a_server_that_never_ends_is_left_at_the_deadline(make: Make, behaviour: str) -> None:
     reasoner, began = make(behaviour, timeout=0.4), time.monotonic()
     assert "did not answer within 0.4 s" in why_not(reasoner.reason(REQUEST))
