@@ -85,7 +85,7 @@ class Guard:
                 # closing before accepting answers the handshake with 403
                 await send({"type": "websocket.close", "code": 1008})
             return
-        scope[who.SCOPE_KEY] = answer
+        scope[who.SCOPE_KEY] = answer  # also of the open path
         others = [(name, value) for name, value in scope["headers"] if name.lower() != SCOPE_HEADER.encode()]
         scope["headers"] = [*others, (SCOPE_HEADER.encode(), answer.scope.word.encode())]
         if scope["type"] == "websocket" and answer.token_id is not None:
@@ -125,6 +125,7 @@ class Guard:
                 return self._stranger(scope, headers, address, Refused(_LOGIN_ASKED, "login_needed"))
             narrowed = Access(name, who.Scope.LABEL) if access is LOCAL else access
             access = replace(narrowed, login=name)
+        scope[who.SCOPE_KEY] = access  # for the log: a refusal from here on is one of a token that is known
         needed = needed_scope(kind, method, path)
         if access.scope < needed:
             message = f"The token “{access.name}” has the scope {access.scope.word}; this needs {needed.word}."

@@ -35,6 +35,7 @@ _PREPROCESSING = "square-bicubic-127-128"
 _GRAPH_VERSION = 1  # raise when the graph built from the same weights changes
 SETTINGS: tuple[str, ...] = ()  # of those that not every encoder has
 _BATCH = 8  # measured: larger batches are no faster and hold more memory
+_BATCH_PIXELS = _BATCH * 224 * 224  # what a run holds grows with its pixels, and onnxruntime keeps it for good
 
 
 def create(
@@ -113,8 +114,9 @@ class EfficientNetLite0:
             [np.zeros((0, 1280), np.float32)],
             [np.zeros((0, side, side, 1280), np.float32)],
         ]
-        for start in range(0, len(images), _BATCH):
-            pixels = np.stack([self._pixels(image) for image in images[start : start + _BATCH]])
+        size = min(_BATCH, max(1, _BATCH_PIXELS // self._resolution**2))
+        for start in range(0, len(images), size):
+            pixels = np.stack([self._pixels(image) for image in images[start : start + size]])
             for part, output in zip(parts, self._session.run(outputs, {"images": pixels}), strict=False):
                 part.append(output)
         patches = np.concatenate(parts[0])

@@ -6,7 +6,7 @@ import hashlib
 import sqlite3
 from collections.abc import Iterable, Sequence
 
-from core.errors import InvalidInput, NotFound
+from core.errors import Conflict, InvalidInput, NotFound
 from core.store import classes, images, queue
 from core.store.checks import a_name, an_integer
 from core.store.records import SupportVersion
@@ -63,7 +63,7 @@ def add_many(
     """Adds (image, class id) pairs as one version.
 
     A pair that is in force already is returned as it is (``strict``: refused). An image that is an example of
-    another class is an InvalidInput; then nothing is added.
+    another class is a Conflict; then nothing is added.
     """
     by, origin = a_name(by, "The annotator"), Origin(origin)
     for image, class_id in pairs:
@@ -73,7 +73,7 @@ def add_many(
         stored = images.get(db, image)
         row = db.execute("SELECT class_id FROM support WHERE image = ? AND removed_at IS NULL", (image,)).fetchone()
         if row is not None and (strict or row[0] != class_id):
-            raise InvalidInput(
+            raise Conflict(
                 f"{stored.name!r} is a support image of {classes.get(db, row[0]).name!r} already. "
                 "Move or remove it there first."
             )

@@ -44,6 +44,8 @@ _STATUS: tuple[tuple[type[errors.RagVisionError], HTTPStatus], ...] = (
     (errors.TookTooLong, HTTPStatus.GATEWAY_TIMEOUT),
 )
 
+_LONGEST_NAME = 60  # characters of a field's name: that of one that there is not is the client's
+
 _HTTP_MESSAGES = {
     HTTPStatus.NOT_FOUND: "There is nothing at {path}. The routes are listed at /api/docs.",
     HTTPStatus.METHOD_NOT_ALLOWED: "{method} is not possible at {path}. The routes are listed at /api/docs.",
@@ -65,7 +67,7 @@ def sentence_of(problems: Sequence[Mapping[str, Any]]) -> str:
     """Pydantic's list of problems as one sentence, the first three of them, never the whole input."""
     parts = []
     for problem in problems[:3]:
-        where = ".".join(str(step) for step in problem["loc"][1:])
+        where = ".".join(str(step)[:_LONGEST_NAME] for step in problem["loc"][1:])
         what = str(problem["msg"]).removeprefix("Value error, ").rstrip(".")
         if problem["type"] == "json_invalid":
             where, what = "", "it is not valid JSON"

@@ -478,6 +478,16 @@ def test_a_request_of_the_api_is_one_line_of_json(store: Store) -> None:
     }
 
 
+def test_the_log_says_whose_request_was_refused(store: Store) -> None:
+    client = client_of(served(store, create_api(FakeWorkbench())))  # type: ignore[arg-type]
+    record, token = store.create_token("curious", "read")
+    with request_lines() as lines:
+        client.post("/api/classes", json={"name": "mine"}, headers=bearer(token))
+        client.post("/api/classes", json={"name": "mine"}, headers=bearer(f"{token}x"))
+    told = [(line["status"], line["token"], line["token_id"]) for line in map(json.loads, lines)]
+    assert told == [(403, "curious", record.id), (401, None, None)]
+
+
 def test_the_log_names_the_route_not_what_was_asked_of_it(store: Store) -> None:
     client = client_of(served(store, create_api(FakeWorkbench())))  # type: ignore[arg-type]
     with request_lines() as lines:

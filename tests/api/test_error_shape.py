@@ -103,6 +103,12 @@ def test_a_body_that_is_no_request_is_refused(client: TestClient, body: bytes) -
     assert_failure(answer, 422, "invalid_input")
 
 
+def test_the_name_of_a_field_that_there_is_not_comes_back_short(client: TestClient) -> None:
+    answer = client.post("/queue", json={"annotator": "ada", "k" * 900_000: 1})
+    assert_failure(answer, 422, "invalid_input", "kkk")
+    assert len(answer.content) < 500
+
+
 @pytest.mark.parametrize(
     "change", [{"limit": 0}, {"limit": 201}, {"order": "best"}, {"lmit": 3}, {"have": ["x"]}, {"have": [SHA] * 1001}]
 )

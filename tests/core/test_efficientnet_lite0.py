@@ -12,7 +12,7 @@ from PIL import Image
 
 from core.encoders import create_encoder
 from core.encoders._torch_file import read_state_dict
-from core.encoders.efficientnet_lite0 import _weights_path
+from core.encoders.efficientnet_lite0 import EfficientNetLite0, _weights_path
 from core.errors import InvalidSettings, ModelUnavailable, UnknownAdapter
 from core.settings import PipelineSettings
 
@@ -55,6 +55,20 @@ def test_embeddings_equal_plain_torch(cache, resolution):
     np.testing.assert_allclose(got.whole, whole.numpy(), atol=1e-5)
     np.testing.assert_allclose(got.whole_map, head.numpy(), atol=1e-4)
     assert got.patches.shape == (2, resolution // 32, resolution // 32, 320)
+
+
+@pytest.mark.parametrize(("resolution", "together"), [(96, 8), (224, 8), (448, 2), (1024, 1)])
+def test_a_run_holds_no_more_pixels_at_a_higher_resolution(resolution, together):
+    """onnxruntime keeps what its largest run took: eight images of 1024 pixels are two gigabytes for good."""
+    seen, side = [], resolution // 32
+
+    class Session:
+        def run(self, outputs, feed):
+            seen.append(n := len(feed["images"]))
+            return [np.ones((n, side, side, 320), np.float32), np.ones((n, 1280), np.float32)]
+
+    made = EfficientNetLite0(Session(), "0" * 64, resolution, 32).embed_batch([picture(1)] * 8)
+    assert len(made) == 8 and seen == [together] * (8 // together)
 
 
 def test_weights_are_read_as_torch_reads_them():

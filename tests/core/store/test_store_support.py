@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from store_values import Clock, add_images, decision, sha
 
-from core.errors import InvalidInput, NotFound
+from core.errors import Conflict, InvalidInput, NotFound
 from core.store import Store
 from core.store.migrations import EMPTY_SUPPORT
 from core.store.support import version_of
@@ -46,7 +46,7 @@ def test_many_support_images_are_one_version_and_all_or_none(store: Store) -> No
     added = store.add_support_many([(images[0], 1), (images[1], 2)], by="anna")
     assert [(m.image, m.class_id) for m in added] == [(images[0], 1), (images[1], 2)]
     assert len(store.support_versions()) == 2
-    with pytest.raises(InvalidInput, match=r"cell0000\.png.* is a support image of 'functional' already"):
+    with pytest.raises(Conflict, match=r"cell0000\.png.* is a support image of 'functional' already"):
         store.add_support_many([(images[2], 1), (images[0], 2)], by="anna")
     assert len(store.support()) == 2
     again = store.add_support_many([(images[0], 1), (images[3], 1)], by="anna")  # the first is there already
@@ -57,7 +57,7 @@ def test_an_image_is_an_example_of_one_class_only(store: Store) -> None:
     add_images(store, 1)
     store.add_support(sha(0), 1, by="anna")
     for class_id in (1, 2):
-        with pytest.raises(InvalidInput, match="'functional' already"):
+        with pytest.raises(Conflict, match="'functional' already"):
             store.add_support(sha(0), class_id, by="anna")
 
 
