@@ -269,8 +269,11 @@ class Workbench:
     def look_alikes(self, annotator: str, image: str, *, limit: int, have: Collection[str] = ()) -> list[QueueItem]:
         """Undecided images with the same suggestion, most alike to ``image`` first, leased.
 
-        Alike by the cosine of their whole embeddings; empty until those are computed.
+        Alike by the cosine of their whole embeddings; empty until those are computed, and where the suggestion on
+        ``image`` is withheld from this annotator: its look-alikes would tell it.
         """
+        if not self._labelling.may_see(image, annotator):
+            return []
         found = self.store.latest_prediction(image)
         engine = self._worker.engine
         if found is None or found.prediction.flag is None or engine is None:

@@ -7,6 +7,7 @@ JSON body it declares as a :class:`BodyRule`.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ FORM_OVERHEAD = 1_000_000  # bytes of a form beside its file
 IN_MEMORY = 192_000_000  # bytes of large bodies held at once; each costs about three times its size while it is used
 ON_DISK = 1_000_000_000  # bytes of uploads held at once in temporary files
 IDLE_SECONDS = 30.0  # a client that sends nothing for so long has left
+SLOWEST = 4_000  # bytes a second that are waited for after that: what drips would keep its room for ever
 RETRY_SECONDS = 2
 _LONGEST_FIELD = 262_144  # bytes of a form's field that is no file
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -149,7 +151,9 @@ def _too_large(path: str, limit: int) -> ASGIApp:
 
 
 async def _parts(receive: Receive) -> AsyncIterator[bytes]:
-    """The body as it comes; raises ClientDisconnect where the client leaves half-way, _Idle where it falls silent."""
+    """The body as it comes; raises ClientDisconnect where the client leaves half-way, _Idle where it falls silent or
+    drips."""
+    began, came = time.monotonic(), 0
     while True:
         try:
             message = await asyncio.wait_for(receive(), IDLE_SECONDS)
@@ -157,8 +161,12 @@ async def _parts(receive: Receive) -> AsyncIterator[bytes]:
             raise _Idle from error
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
-        yield message.get("body", b"")
-        if not message.get("more_body", False):
+        part, is_last = message.get("body", b""), not message.get("more_body", False)
+        came += len(part)
+        if not is_last and came < SLOWEST * (time.monotonic() - began - IDLE_SECONDS):
+            raise _Idle
+        yield part
+        if is_last:
             return
 
 

@@ -10,6 +10,7 @@ import pytest
 from api_fakes import FakeWorkbench, assert_failure
 from fastapi.testclient import TestClient
 
+from ragvision_app import body
 from ragvision_app.body import GuardBodies
 
 Body = Callable[..., dict[str, Any]]
@@ -130,3 +131,41 @@ def test_a_body_just_under_the_cap_is_read(client: TestClient) -> None:
     body = b'{"annotator": "ada"}'.ljust(1_000_000)
     answer = client.post("/queue", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("pause", [0.01, 60.0])
+def test_a_body_that_drips_or_stops_gives_its_room_back(monkeypatch: pytest.MonkeyPatch, pause: float) -> None:
+    monkeypatch.setattr(body, "IDLE_SECONDS", 0.1)
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(pause)
+        received.append(b"x")
+        return {"type": "http.request", "body": b"x", "more_body": len(received) < 1000}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def never(*_: Any) -> None:
+        raise AssertionError("half a body was handed on")
+
+    received: list[bytes] = []
+    headers = [(b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/decisions", "headers": headers, "root_path": ""}
+    asyncio.run(GuardBodies(never)(scope, receive, send))
+    assert sent[0]["status"] == 408 and len(received) < 1000
+
+
+def test_a_slow_body_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body, "IDLE_SECONDS", 0.1)
+    came: list[bytes] = []
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0.01)
+        came.append(b"x" * 10_000)
+        return {"type": "http.request", "body": came[-1], "more_body": len(came) < 20}
+
+    async def read() -> int:
+        return sum([len(part) async for part in body._parts(receive)])  # type: ignore[arg-type]
+
+    assert asyncio.run(read()) == 200_000

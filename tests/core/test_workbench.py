@@ -326,6 +326,18 @@ def test_look_alikes_have_the_same_suggestion_and_are_reserved(workbench: Workbe
     assert not {i.image.sha256 for i in alike} & {i.image.sha256 for i in workbench.next_items("grace", limit=50)}
 
 
+def test_look_alikes_do_not_tell_a_suggestion_that_is_withheld(workbench: Workbench) -> None:
+    settings = workbench.settings
+    run_to_the_end(workbench)
+    images = [item.image.sha256 for item in workbench.next_items("grace", limit=50)]
+    workbench.store.release_leases("grace", images)
+    workbench.save_settings(replace(settings, labelling=replace(settings.labelling, withhold_share=0.5)))
+    hidden = [image for image in images if is_withheld(image, ANNOTATOR, 0.5)]
+    assert 0 < len(hidden) < len(images)
+    assert not any(workbench.look_alikes(ANNOTATOR, image, limit=4) for image in hidden)
+    assert any(workbench.look_alikes(ANNOTATOR, image, limit=4) for image in set(images) - set(hidden))
+
+
 def test_the_calibration_moves_to_labels_once_there_are_enough(workbench: Workbench, tmp_path: Path) -> None:
     workbench.import_images(sources_for([write_folder(tmp_path / "more", 12, first=200)]))
     run_to_the_end(workbench)
