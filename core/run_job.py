@@ -74,7 +74,8 @@ class Job:
         if not self.total:
             parts = ["The support set is ready, and there is no image to label yet. Import some on the Images page."]
         elif left == 0:
-            parts = [f"Suggestions for all {self.total:,} images are ready."]
+            which = "the one image" if self.total == 1 else f"all {self.total:,} images"
+            parts = [f"Suggestions for {which} are ready."]
         else:
             parts = [f"Computing suggestions: {done:,} of {self.total:,} images."]
         if not self.fitted.images:
@@ -98,6 +99,7 @@ class Job:
             seconds_left=spent / images * left if images and left else None if lane is None else lane.seconds_left,
             device=self.engine.query_encoder.device,
             reasoned=answered,
+            stands_in=" ".join(self.engine.notes),
             images_per_second=images / spent if spent and images else None,
             seconds_per_answer=None if lane is None else lane.seconds_per_answer,
         )

@@ -15,7 +15,8 @@ class RunStatus:
 
     ``state``: idle, no_images, no_support, loading, computing, done or failed. ``done`` of ``total``
     query images have their prediction; ``stale`` still show one of an earlier support set. ``reasoned`` of them
-    have the answer of a slow reasoner, None where none is asked.
+    have the answer of a slow reasoner, None where none is asked. ``stands_in``: the part of the sentence that
+    says which model is missing, with its paths and commands.
     """
 
     state: str
@@ -32,6 +33,12 @@ class RunStatus:
     reasoned: int | None = None
     images_per_second: float | None = None
     seconds_per_answer: float | None = None
+    stands_in: str = ""
+
+    @property
+    def brief(self) -> str:
+        """The sentence without ``stands_in``, for narrow places."""
+        return " ".join(self.sentence.replace(self.stands_in, "").split()) if self.stands_in else self.sentence
 
     @property
     def counted(self) -> tuple[int, str]:

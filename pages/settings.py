@@ -32,7 +32,6 @@ workbench = open_page(
     "Settings", "What is chosen here holds for the whole project. A change makes a run of its own; earlier ones stay."
 )
 draft = drafts.draft_of(workbench)
-made, wrong = draft.made()
 PIPELINE = specs(PipelineSettings)
 
 
@@ -86,6 +85,7 @@ def models() -> None:
         with column:
             pipeline_field(name)
 
+    made, _ = draft.made()  # only now: the fields above have just written into the draft
     if made is not None and draft.is_changed():  # what is in force is told in the health panel
         for lacks in wanting(made.pipeline):
             draw_wanting(lacks)
@@ -130,6 +130,7 @@ def group(values: dict, kind: type, name: str) -> None:
     for number, spec in enumerate(specs(kind).values()):
         with columns[number % 2]:
             values[spec.name] = draw_field(spec, values[spec.name], key=widget(spec.name))
+    _, wrong = draft.made()
     if name in wrong:
         st.error(literal(wrong[name]))
 

@@ -26,6 +26,7 @@ TOKEN_VARIABLE = "RAGVISION_TOKEN"
 HOSTS_VARIABLE = "RAGVISION_ALLOWED_HOSTS"  # names by which a proxy reaches a server on loopback, with commas between
 ROOT = Path(__file__).resolve().parent.parent  # holds .streamlit/config.toml
 WS_LIMIT = 200 * 1024 * 1024  # bytes of one websocket message, as Streamlit's server.maxMessageSize
+WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # every address of this machine → the one that is shown
 SHUTDOWN_SECONDS = 3  # open browser tabs hold websockets that never end by themselves
 
 
@@ -47,7 +48,7 @@ def allowed_hosts() -> list[str]:
 
 def address(host: str, port: int, token: str | None = None) -> str:
     """The link to open; a wildcard address is shown as this machine's."""
-    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    name = WILDCARDS.get(host, f"[{host}]" if ":" in host else host)
     return f"http://{name}:{port}/label" + (f"?token={quote(token, safe='')}" if token else "")
 
 

@@ -11,6 +11,7 @@ from core.errors import ProjectError
 from ragvision_app import state
 from ragvision_app.components.login_view import draw_login_name
 from ragvision_app.components.outbox import unsent
+from ragvision_app.components.page import literal
 
 if TYPE_CHECKING:
     from core.run_status import RunStatus
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from core.workbench import Workbench
 
 REFRESH = 5.0  # seconds; as text, Streamlit would load pandas to read it, before the first page
+MISSING = "A chosen model is not there; the default goes on meanwhile. The Settings page says what is missing."
 NOBODY = "(nobody yet)"  # whose own counts are zero, as long as no name was given
 
 
@@ -37,7 +39,7 @@ def run_sentence(status: RunStatus) -> str:
         left = "" if status.seconds_left is None else f", {_duration(status.seconds_left)} left"
         done, what = status.counted
         return f"{done:,} of {status.total:,} {what}{left}"
-    return status.sentence
+    return status.brief
 
 
 def _duration(seconds: float) -> str:
@@ -79,7 +81,9 @@ def _status(workbench: Workbench) -> None:
         st.caption(progress_sentence(progress))
     chosen = workbench.settings.pipeline
     with st.container(gap="xxsmall"):
-        st.caption(run_sentence(status))
+        st.caption(literal(run_sentence(status)))
+        if status.stands_in:
+            st.caption(f":orange[:material/cloud_off:] {MISSING}")
         st.caption(
             f"Encoder: {chosen.encoder}  \nReasoner: {chosen.reasoner}  \nRecipe: {chosen.recipe}",
             help=f"In full: {status.encoder}; {status.reasoner}; {status.recipe}." if status.encoder else None,

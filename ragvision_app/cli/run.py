@@ -63,7 +63,7 @@ def run(
 
     python -m ragvision_app run --project data/projects/cells --host 0.0.0.0
     """
-    from ragvision_app.server import check_address, serve
+    from ragvision_app.server import WILDCARDS, check_address, serve
 
     if images is not None and demo:
         raise InvalidInput("--images and --demo exclude each other: choose your own images or the demo's.")
@@ -87,6 +87,8 @@ def run(
         out.print("\n  RAG Vision Workbench is ready:", end=" ")
         # as it is, on its own: a terminal makes it clickable, a script can read it
         out.print(link, markup=False, style="bold", soft_wrap=True)
+        if host in WILDCARDS:
+            say(f"  From another machine: the same link, with this machine's name or address for {WILDCARDS[host]}.")
         say(f"  Project {place(project)}. Ctrl-C stops the server; nothing that was decided is lost.\n")
 
     serve(project, host=host, port=port, token=token, log_requests=log_requests, announce=announce)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from core.choices import refusal, switched
+from core.choices import really_used, refusal, switched
 from core.errors import InvalidSettings, RagVisionError
-from core.settings import ImageLimits, LabellingSettings, Settings
+from core.settings import ImageLimits, LabellingSettings, PipelineSettings, Settings
 from ragvision_app import state
 from ragvision_app.components.page import literal
+from ragvision_app.components.settings_fields import specs
 
 if TYPE_CHECKING:
     from core.workbench import Workbench
@@ -107,8 +108,15 @@ def apply(workbench: Workbench, draft: SettingsDraft) -> None:
         say("error", literal(str(error)))
         return
     st.session_state[state.SETTINGS_DRAFT] = SettingsDraft.of(made, draft.round + 1)
-    again = " New suggestions are computed in the background; the earlier ones stay, as a run of their own."
-    say("success", f"Applied.{again if made.pipeline != before else ''}")
+    say("success", f"Applied.{_what_follows(before, made.pipeline)}")
+
+
+def _what_follows(before: PipelineSettings, after: PipelineSettings) -> str:
+    if before == after:
+        return ""
+    if really_used(before) == really_used(after):  # what was chosen is not there
+        return " Nothing is computed anew: what works now goes on."
+    return " New suggestions are computed in the background; the earlier ones stay, as a run of their own."
 
 
 def _on_top(now: Settings, draft: SettingsDraft, made: Settings) -> Settings:
@@ -129,14 +137,14 @@ def _on_top(now: Settings, draft: SettingsDraft, made: Settings) -> Settings:
 
 
 def changes(draft: SettingsDraft) -> list[str]:
-    """``encoder efficientnet-lite0 → clip``, one a change; prompts are told by their name alone."""
+    """``Encoder efficientnet-lite0 → clip``, one a change, in the words of the fields."""
     told = []
-    for group in ("pipeline", "labelling", "images"):
+    for group, kind in (("pipeline", PipelineSettings), ("labelling", LabellingSettings), ("images", ImageLimits)):
         base, now = getattr(draft.base, group), getattr(draft, group)
         for name in now:
             before = getattr(base, name)
             if now[name] != before:
-                told.append(f"{name} {_short(before)} → {_short(now[name])}")
+                told.append(f"{specs(kind)[name].label} {_short(before)} → {_short(now[name])}")
     return told
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import streamlit as st
 
+from ragvision_app.components.label_view import QUEUES
+
 _LABELS = {  # where the words of the name would read oddly
     "k_retrieval": "Support patches a class",
     "max_patches_per_class": "Evidence a class, at most",
@@ -71,7 +73,15 @@ def draw_field(spec: Spec, value: Any, *, key: str, placeholder: str = "") -> An
     if spec.choices:
         options = list(spec.choices)
         index = options.index(value) if value in options else 0
-        return st.selectbox(spec.label, options, index=index, help=spec.help, key=key)
+        shown = QUEUES if spec.name == "order" else {}  # as the Label page calls them
+        return st.selectbox(
+            spec.label,
+            options,
+            index=index,
+            help=spec.help,
+            key=key,
+            format_func=lambda choice: shown.get(choice, choice),
+        )
     if isinstance(spec.default, bool):
         return st.toggle(spec.label, value=bool(value), help=spec.help, key=key)
     if isinstance(spec.default, int):

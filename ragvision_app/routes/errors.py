@@ -71,6 +71,10 @@ def sentence_of(problems: Sequence[Mapping[str, Any]]) -> str:
         what = str(problem["msg"]).removeprefix("Value error, ").rstrip(".")
         if problem["type"] == "json_invalid":
             where, what = "", "it is not valid JSON"
+        elif not where and problem["type"] in {"missing", "model_attributes_type"}:
+            what = "its body has to be a JSON object"
+        elif problem["type"] == "string_pattern_mismatch" and "64" in str(problem.get("ctx")):
+            what = "An id has 64 hexadecimal digits"
         parts.append(f"{where}: {what}" if where else what)
     more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
     return f"The request cannot be used: {'; '.join(parts)}{more}."

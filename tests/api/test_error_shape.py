@@ -109,6 +109,18 @@ def test_the_name_of_a_field_that_there_is_not_comes_back_short(client: TestClie
     assert len(answer.content) < 500
 
 
+@pytest.mark.parametrize("body", ["", "[]", "null", '"x"'])
+def test_a_body_that_is_no_object_is_told_in_plain_words(client: TestClient, body: str) -> None:
+    answer = client.post("/queue", content=body, headers={"Content-Type": "application/json"})
+    message = answer.json()["error"]["message"]
+    assert message == "The request cannot be used: its body has to be a JSON object."
+
+
+def test_an_id_of_the_wrong_form_is_told_without_its_pattern(client: TestClient) -> None:
+    answer = client.post("/queue", json={"annotator": "ada", "have": ["x"]})
+    assert answer.json()["error"]["message"] == "The request cannot be used: have.0: An id has 64 hexadecimal digits."
+
+
 @pytest.mark.parametrize(
     "change", [{"limit": 0}, {"limit": 201}, {"order": "best"}, {"lmit": 3}, {"have": ["x"]}, {"have": [SHA] * 1001}]
 )

@@ -132,6 +132,14 @@ def test_a_port_that_is_taken_is_found_out_before_anything_is_imported(call, hom
     assert not home.exists()
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])
+def test_who_serves_other_machines_is_told_that_the_link_is_for_this_one(call, served, home, tmp_path, host, capfd):
+    done = call("run", "--project", tmp_path / "p", "--host", host)
+    served[0][1]["announce"]("http://127.0.0.1:8501/label")
+    assert done.code == 0
+    assert ("From another machine" in capfd.readouterr().out) == (host == "0.0.0.0")
+
+
 def test_a_real_server_answers_on_its_pages_and_its_api(tmp_path):
     picture(tmp_path / "photos" / "one.png", "dots", 1)
     command = [sys.executable, "-m", "ragvision_app", "run", "--project", str(tmp_path / "p"), "--port", "0"]

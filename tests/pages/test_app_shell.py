@@ -108,6 +108,17 @@ def test_the_run_is_told_in_numbers_while_it_counts(status: dict[str, Any], sent
     assert sidebar.run_sentence(RunStatus(sentence="Add examples.", **status)) == sentence
 
 
+def test_the_command_for_a_missing_model_is_left_to_the_settings_page(
+    served: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = 'The encoder clip is not there. Get it with: hf download a/b --include "*.json" --include "*.bin"'
+    status = RunStatus("done", f"All are ready. {missing} openai follows.", encoder="x", stands_in=missing)
+    monkeypatch.setattr(type(served), "run_status", lambda self: status)
+    text = sidebar_text(page("support"))
+    assert "All are ready" in text and "openai follows" in text and sidebar.MISSING in text
+    assert "download" not in text
+
+
 def test_progress_names_what_was_put_aside_only_where_there_is_any() -> None:
     def progress(**counts: int) -> SimpleNamespace:
         return SimpleNamespace(**({"labelled": 0, "total": 300, "unsure": 0, "skipped": 0} | counts))

@@ -87,7 +87,21 @@ def test_missing_weights_are_told_with_the_command_before_and_labelling_goes_on(
     assert "What it costs: Nothing is computed anew" in plain(at)
     button(at, "Apply").click().run()
     assert served.settings.pipeline.encoder == "clip"
+    assert at.success[0].value == "Applied. Nothing is computed anew: what works now goes on."
     assert any("download openai/clip-vit-base-patch32" in c.value for c in at.code)  # now in the health panel
+
+
+def test_what_is_missing_is_told_of_the_model_that_was_just_typed(served) -> None:
+    at = page("settings")
+    pick(at, "Encoder", "clip")
+    next(t for t in at.text_input if t.label == "Model of the encoder").set_value("/nowhere/my-clip").run()
+    assert "looked for the folder “/nowhere/my-clip”" in plain(at)
+    assert "looked for model.safetensors of openai" not in plain(at)
+
+
+def test_the_order_of_the_queue_is_called_as_on_the_label_page(served) -> None:
+    order = next(s for s in page("settings").selectbox if s.label == "Order of the queue")
+    assert order.value == "uncertainty" and order.options[0] == "Least certain first"
 
 
 def test_a_refusal_stands_on_the_page_and_nothing_can_be_applied(served) -> None:
@@ -104,7 +118,7 @@ def test_what_a_change_costs_is_said_before_it_is_applied(served, monkeypatch) -
     at = page("settings")
     assert "Nothing is changed" in plain(at)
     next(n for n in at.number_input if n.label == "Query side, pixels").set_value(448).run()
-    assert "1 change:" in plain(at) and "input_resolution 224 → 448" in plain(at)
+    assert "1 change:" in plain(at) and "Query side, pixels 224 → 448" in plain(at)
     assert "What it costs: Encodes 2 images, about 4 s." in plain(at)
     button(at, "Discard").click().run()
     assert "Nothing is changed" in plain(at) and served.settings == Settings()
@@ -158,8 +172,8 @@ def test_changes_are_listed_short() -> None:
     draft.pipeline |= {"encoder": "clip", "encoder_model": "x" * 100, "swap_options": False}
     draft.images |= {"max_pixels": 1000}
     told = changes(draft)
-    assert told[0] == "encoder efficientnet-lite0 → clip" and len(told[1]) < 80
-    assert "swap_options on → off" in told and "max_pixels 100,000,000 → 1,000" in told
+    assert told[0] == "Encoder efficientnet-lite0 → clip" and len(told[1]) < 80
+    assert "Both orders of the classes on → off" in told and "Pixels, at most 100,000,000 → 1,000" in told
 
 
 def test_figures_are_readable() -> None:
