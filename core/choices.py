@@ -15,6 +15,7 @@ from core import encoders, reasoners
 from core.embedding_cache import stored_images
 from core.errors import InvalidSettings
 from core.settings import PipelineSettings
+from core.text import duration
 
 ENCODER_ONLY = ("encoder_model", "dense", "patch_mode", "text_prior")
 REASONER_ONLY = (
@@ -231,10 +232,7 @@ def _images(count: int) -> str:
 def _about(seconds: float | None) -> str:
     if seconds is None:
         return "and how long that takes is not known yet on this machine"
-    if seconds < 90:
-        return f"about {max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    return f"about {minutes} min" if minutes < 90 else f"about {minutes // 60} h {minutes % 60:02d} min"
+    return f"about {duration(seconds)}"
 
 
 def refusal(values: Mapping[str, object], base: PipelineSettings) -> tuple[PipelineSettings | None, str]:

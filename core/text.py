@@ -1,4 +1,4 @@
-"""Text that came from elsewhere (names of files, of classes), made fit for where it goes."""
+"""Text for people: names that came from elsewhere made fit for where they go, and durations in words."""
 
 from __future__ import annotations
 
@@ -31,3 +31,13 @@ def json_line(value: object) -> str:
     """
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     return _LINE_BREAKS.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
+
+
+def duration(seconds: float) -> str:
+    """``8 s``, ``3 min``, ``1 h 20 min``: as exact as anybody needs."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -3,9 +3,10 @@
 import streamlit as st
 
 from core.errors import RagVisionError
+from core.text import duration
 from ragvision_app import state as keys
 from ragvision_app.components.gallery import image_grid
-from ragvision_app.components.import_jobs import JOBS, ImportJob, Work, duration
+from ragvision_app.components.import_jobs import JOBS, ImportJob, Work
 from ragvision_app.components.import_view import (
     UPLOAD_TYPES,
     counts_line,

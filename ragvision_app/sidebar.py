@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from core.errors import ProjectError
+from core.text import duration
 from ragvision_app import state
 from ragvision_app.components.login_view import draw_login_name
 from ragvision_app.components.outbox import unsent
@@ -36,14 +37,10 @@ def progress_sentence(progress: Progress) -> str:
 def run_sentence(status: RunStatus) -> str:
     """What the worker does, with its numbers while it counts."""
     if status.state == "computing" and status.total:
-        left = "" if status.seconds_left is None else f", {_duration(status.seconds_left)} left"
+        left = "" if status.seconds_left is None else f", {duration(status.seconds_left)} left"
         done, what = status.counted
         return f"{done:,} of {status.total:,} {what}{left}"
     return status.brief
-
-
-def _duration(seconds: float) -> str:
-    return f"{max(1, round(seconds))} s" if seconds < 90 else f"{round(seconds / 60)} min"
 
 
 def notice_title(notice: str) -> str:

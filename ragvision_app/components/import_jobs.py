@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import Conflict, RagVisionError
+from core.text import duration
 
 if TYPE_CHECKING:
     from core.imports import ImportReport
@@ -60,16 +61,6 @@ class ImportJob:
         left = self.seconds_left(now)
         text = f"{self.done:,} of {self.total:,} images"
         return text if left is None else f"{text}, about {duration(left)} left"
-
-
-def duration(seconds: float) -> str:
-    """``8 s``, ``3 min``, ``1 h 20 min``: as exact as anybody needs."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 class ImportJobs:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from core.ports import short_name
-from ragvision_app.components.import_jobs import duration
+from core.text import duration
 
 if TYPE_CHECKING:
     from core.run_status import RunStatus

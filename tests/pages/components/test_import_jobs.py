@@ -10,7 +10,8 @@ import pytest
 
 from core.errors import Conflict, ImportFailed
 from core.imports import ImportReport
-from ragvision_app.components.import_jobs import ImportJob, ImportJobs, duration
+from core.text import duration
+from ragvision_app.components.import_jobs import ImportJob, ImportJobs
 
 PROJECT = Path("a-project")
 
