@@ -74,6 +74,8 @@ class Fake:
     picture: Callable[[int], Image.Image] | None = None
     state_of: Callable[[int], str] = lambda i: "shown"
     run_state: str = "done"
+    run_done: int = 120
+    run_reasoned: int | None = None
     reasoner: str = "evidence"  # any other is slow, and has answered on those in `answered`
     answered: set[int] = field(default_factory=set)
     failing: str = ""  # why it gives no answer
@@ -335,7 +337,7 @@ def create(fake: Fake) -> FastAPI:
                 "progress": fake.progress(),
                 "run": {
                     "state": fake.run_state,
-                    "done": 120,
+                    "done": fake.run_done,
                     "total": fake.count,
                     "sentence": "",
                     "encoder": "efficientnet-lite0",
@@ -344,6 +346,7 @@ def create(fake: Fake) -> FastAPI:
                     "support_version": "v1",
                     "stale": 0,
                     "seconds_left": 40.0,
+                    "reasoned": fake.run_reasoned,
                 },
                 "undoable": fake.undoable(),
                 "free_at": fake.free_at,

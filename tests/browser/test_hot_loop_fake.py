@@ -291,6 +291,18 @@ def test_a_slow_reasoners_words_come_in_while_it_writes_and_its_answer_takes_the
     assert site.fake.events[0]["prediction_id"] == 1000
 
 
+@pytest.mark.parametrize(
+    ("done", "words"), [(120, "suggestions 120 of 300 \u00b7 40 seconds"), (300, "answers 7 of 300")]
+)
+def test_the_status_line_counts_suggestions_and_then_the_answers_of_a_slow_reasoner(
+    page: Page, serve: Callable[..., Site], done: int, words: str
+) -> None:
+    site = serve(reasoner=VLM, run_state="computing", run_done=done, run_reasoned=7)
+    site.open(page)
+    site.ready(page)
+    expect(page.locator("[data-part=run]")).to_have_text(words)
+
+
 def test_a_reasoner_that_disagrees_never_changes_what_the_accept_key_does(
     page: Page, serve: Callable[..., Site]
 ) -> None:

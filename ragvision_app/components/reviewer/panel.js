@@ -248,15 +248,17 @@ export class Panel {
   }
 
   showRun(run) {
-    const busy = run && ["loading", "computing"].includes(run.state);
-    const reasoning = busy && run.total && run.done >= run.total && typeof run.reasoned === "number";
-    const words = !busy
-      ? ""
-      : reasoning
-        ? `reasoned ${run.reasoned.toLocaleString("en")} of ${run.total.toLocaleString("en")}`
-      : run.state === "loading" || !run.total
-        ? "loading the encoder"
-        : `suggestions ${run.done.toLocaleString("en")} of ${run.total.toLocaleString("en")}${run.seconds_left ? ` \u00b7 ${plural(Math.ceil(run.seconds_left), "second")}` : ""}`;
+    const words = runWords(run);
     this.text("run", words || (run?.state === "failed" ? "suggestions failed" : "")).title = run?.sentence ?? "";
   }
+}
+
+// What the worker counts, as the sidebar has it: suggestions, then the answers of a slow reasoner.
+function runWords(run) {
+  if (!run || !["loading", "computing"].includes(run.state)) return "";
+  if (run.state === "loading" || !run.total) return "loading the encoder";
+  const of = (count) => `${count.toLocaleString("en")} of ${run.total.toLocaleString("en")}`;
+  if (run.done >= run.total && typeof run.reasoned === "number") return `answers ${of(run.reasoned)}`;
+  const left = run.seconds_left ? ` \u00b7 ${plural(Math.ceil(run.seconds_left), "second")}` : "";
+  return `suggestions ${of(run.done)}${left}`;
 }
