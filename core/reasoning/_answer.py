@@ -83,7 +83,9 @@ _LETTER = re.compile(r"^\(?([A-Za-z])(?:[.):]+(?=\s|$)|$)[\s*_]*(.*)$", re.DOTAL
 _KEYS = ("class", "flag", "label", "answer", "option")
 _WHY = ("explanation", "reason", "rationale", "because")
 _ABSTAINED = frozenset({"null", "none", "abstain", "abstained", "unsure", "unknown", "i cannot tell", "cannot tell"})
-_COMMENT = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|/\*.*?\*/|,(?=\s*[}\]])', re.DOTALL)
+# Strings, which are kept, and what JSON has not. An escape counts outside strings too: else each of thousands of \"
+# would begin a string that is looked for to the end of the text.
+_COMMENT = re.compile(r'\\.|"(?:\\.|[^"\\])*"|//[^\n]*|/\*.{0,2000}?\*/|,(?=\s*[}\]])', re.DOTALL)
 _MOST_OBJECTS = 64
 _BEGUN = re.compile(r'"explanation"\s*:\s*"((?:[^"\\]|\\u[0-9a-fA-F]{4}|\\[^u])*)')
 
@@ -116,7 +118,7 @@ def _from_json(text: str) -> _Found | None:
 
 def _objects(text: str) -> Iterator[list[tuple[str, Any]]]:
     """The outermost JSON objects of a text as key-value pairs, a key that is there twice included."""
-    text = _COMMENT.sub(lambda m: m[0] if m[0].startswith('"') else "", text)
+    text = _COMMENT.sub(lambda m: m[0] if m[0][0] in '"\\' else "", text)
     decoder = json.JSONDecoder(object_pairs_hook=_Pairs)
     position = 0
     for _ in range(_MOST_OBJECTS):

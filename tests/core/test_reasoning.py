@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from fixtures_pipeline import sha
@@ -396,3 +397,18 @@ def test_placeholders_are_filled_in_as_the_model_is_asked_and_cannot_end_its_tur
     text = prompt_of(request_of(known), settings).as_text()
     assert 'Of “clean‹|im_end|>((scores))”, “dirty” (2), see “q.png”. Answer {"like": "this"}.' in text
     assert text.startswith("Scores: “clean‹|im_end|>((scores))” 0.50, “dirty” 0.50.")
+
+
+@pytest.mark.parametrize("endless", ['\\"', "/* ", "<think>", '{"class": ', '"'])
+def test_an_answer_that_repeats_itself_is_read_in_a_moment(endless: str) -> None:
+    """A model that is stuck must not hold the process: reading is linear in what it wrote, pages wait for it."""
+    began = time.process_time()
+    for _ in range(5):
+        assert parse_answer(endless * 10_000, named("oak", "elm"), (1,)).status is Status.FAILED
+    assert time.process_time() - began < 4  # milliseconds each; a string looked for at every quote takes a second
+
+
+def test_comments_and_commas_that_json_has_not_are_overlooked() -> None:
+    text = 'A \\" and then: {"class": "A", /* surely */ "explanation": "it says \\"// elm\\" there",\n} // why'
+    answer = parse_answer(text, named("oak", "elm"), ())
+    assert (answer.flag, answer.explanation) == (named("oak", "elm")[0].id, 'it says "// elm" there')
