@@ -162,6 +162,9 @@ class Settings:
             given = values.get(group.name, {})
             unknown = set(given) - {f.name for f in fields(kind)}
             if unknown:
-                raise InvalidSettings(f"unknown settings in {group.name}: {', '.join(sorted(unknown))}.")
+                raise InvalidSettings(
+                    f"The {group.name} settings hold {', '.join(sorted(unknown))}, which this version does not know: "
+                    "mostly they are a newer version's. Update the workbench."
+                )
             groups[group.name] = kind(**given)
         return cls(**groups)

@@ -91,6 +91,7 @@ def predict(
     total = len(source) + len(source.refused)
     unreadable: list[tuple[str, str]] = []
     without_flag: list[tuple[str, str]] = []
+    failed = 0
     with lines_to(out) as file, progress_bar("Predicting", total=total) as bar:
         lines = predict_lines(lambda load: create_engine(settings, load), examples, source, limits)
         for number, line in enumerate(lines, 1):
@@ -99,6 +100,7 @@ def predict(
                 unreadable.append((line["image"], line["reason"]))
             elif line["flag"] is None:
                 without_flag.append((line["image"], line["reason"] or "abstained"))
+                failed += line["status"] == "failed"
             bar(number, total)
 
     listed("Images that cannot be read; their lines say so:", unreadable)
@@ -108,6 +110,9 @@ def predict(
         say(f"{done:,} image{'' if done == 1 else 's'} predicted into {quoted(out.absolute())}.")
     if len(unreadable) == total:
         warn("No image could be read.")
+        raise typer.Exit(1)
+    if failed == done:
+        warn("No image got a flag, since the reasoner failed on each; scores and evidence are there.")
         raise typer.Exit(1)
 
 

@@ -255,6 +255,16 @@ def test_every_query_unreadable_is_a_failure_but_says_so_line_by_line(call, tmp_
     assert done.code == 1 and [line["status"] for line in lines_of(tmp_path / "p.jsonl")] == ["unreadable"]
 
 
+def test_a_reasoner_that_fails_on_every_image_is_a_failure_whose_lines_are_written(
+    call, tmp_path, examples, photos, monkeypatch
+):
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")  # nobody listens there
+    out = tmp_path / "out.jsonl"
+    done = call("predict", "--support", examples, "--queries", photos, "--reasoner", "openai", "--out", out)
+    assert done.code == 1 and "the reasoner failed on each" in done.err
+    assert {line["status"] for line in lines_of(out)} <= {"failed", "unreadable"}
+
+
 @pytest.mark.parametrize("option", ["encoder", "recipe", "reasoner"])
 def test_an_unknown_name_lists_those_there_are(call, tmp_path, examples, photos, option):
     known = {"encoder": "efficientnet-lite0", "recipe": "ensemble", "reasoner": "evidence"}[option]

@@ -429,3 +429,8 @@ def test_a_large_queue_is_rescored_from_standing_scores_as_from_nothing(
     anew = job.engine.score(job.fitted, images)
     for i, image in enumerate(images):
         assert scores.logits[rows[image]] == pytest.approx(anew.logits[i], abs=1e-5)
+
+
+def test_settings_of_a_newer_version_are_refused_with_what_to_do() -> None:
+    with pytest.raises(InvalidSettings, match="hold tomorrow, which this version does not know.*Update the workbench"):
+        Settings.from_dict({"pipeline": {"tomorrow": 1}})
