@@ -82,6 +82,7 @@ class Fake:
     against_the_scores: bool = False
     drafts: tuple[str, ...] = ()  # what it writes before it answers
     down: bool = False
+    down_as: int = 503  # the status that is answered meanwhile
     held_by_others: bool = False
     free_at: str | None = None
     given: set[str] = field(default_factory=set)  # every image that was dealt out
@@ -277,7 +278,7 @@ def create(fake: Fake) -> FastAPI:
     async def gone(request: Request, call_next: Any) -> Response:
         fake.requests.append(f"{request.method} {request.url.path}")
         if fake.down and request.url.path.startswith("/api"):
-            return JSONResponse({"error": {"code": "away", "message": "The server is being restarted."}}, 503)
+            return JSONResponse({"error": {"code": "away", "message": "The server is being restarted."}}, fake.down_as)
         answer: Response = await call_next(request)
         return answer
 

@@ -611,6 +611,26 @@ def test_a_server_that_goes_away_gets_every_decision_once_in_order(page: Page, s
     assert [int(e["image"], 16) for e in site.fake.events] == list(range(26))
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_token_that_was_revoked_is_not_told_as_a_server_that_is_away(
+    page: Page, serve: Callable[..., Site], status: int
+) -> None:
+    site = serve()
+    site.open(page)
+    site.ready(page, ahead=28)
+    site.fake.down_as, site.fake.down = status, True
+    page.keyboard.press("1")
+    saved = page.locator("[data-part=saved]")
+    expect(saved).to_contain_text("1 unsent – sign in again")
+    saved.click()
+    expect(page.get_by_text("as soon as this browser has signed in again")).to_be_visible()
+    page.keyboard.press("Escape")
+    site.fake.down = False
+    site.sent(page)
+    expect(saved).to_contain_text("All saved")
+    assert len(site.fake.events) == 1
+
+
 def test_when_the_preloaded_images_run_out_the_page_says_so_and_goes_on_by_itself(
     page: Page, serve: Callable[..., Site]
 ) -> None:

@@ -1,6 +1,11 @@
 // HTTP to the workbench. A call ends in one of three ways: a body, a refusal with a sentence, or away.
 
-export class Away extends Error {}
+export class Away extends Error {
+  constructor(message, status = null) {
+    super(message);
+    this.signIn = status === 401 || status === 403; // the server is there, and wants a token or a login
+  }
+}
 
 export class Refused extends Error {
   constructor(status, message) {
@@ -37,7 +42,7 @@ export class Api {
       clearTimeout(timer);
     }
     const sentence = answer?.error?.message ?? `The server answered ${response.status}.`;
-    if (response.status >= 500 || TRY_LATER.has(response.status)) throw new Away(sentence);
+    if (response.status >= 500 || TRY_LATER.has(response.status)) throw new Away(sentence, response.status);
     if (!response.ok) throw new Refused(response.status, sentence);
     if (answer === null) throw new Away("The server's answer could not be read.");
     return answer;

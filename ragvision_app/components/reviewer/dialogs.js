@@ -98,8 +98,11 @@ export class Dialogs {
 
   // Decisions still waiting, and why.
   waiting(outbox) {
+    const when = outbox.signIn
+      ? "this browser has signed in again: open a link with a token that is in force, or log in, in another tab"
+      : "the server is back";
     const text = outbox.away
-      ? `${outbox.away} They are kept in this browser, also when the tab is closed, and are sent in order as soon as the server is back.`
+      ? `${outbox.away} They are kept in this browser, also when the tab is closed, and are sent in order as soon as ${when}.`
       : "They are being sent.";
     this.#show("waiting", `${plural(outbox.unsent.length, "decision")} waiting`, make("p", "", text));
   }

@@ -19,6 +19,7 @@ export class Outbox {
     this.rejected = []; // [{key, decision, sentence}]
     this.volatile = false; // true when the browser refuses to store: entries then live in this tab only
     this.away = null; // the sentence of the last failure, or null
+    this.signIn = false; // whether that failure is one of who asks
     this.failures = 0;
     this.last = 0;
     this.wake = null;
@@ -118,17 +119,20 @@ export class Outbox {
         }
         this.failures += 1;
         this.away = error.message;
+        this.signIn = Boolean(error.signIn);
         this.onChange();
         return true;
       }
       if (answer.id !== decision.id) {
         this.failures += 1;
+        this.signIn = false;
         this.away = "The server acknowledged another decision than the one sent.";
         this.onChange();
         return true;
       }
       this.failures = 0;
       this.away = null;
+      this.signIn = false;
       this.#remove(key);
       this.#drop(key);
       this.onStored(decision, answer);

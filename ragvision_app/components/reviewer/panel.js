@@ -227,7 +227,7 @@ export class Panel {
     this.text("pace", pace === null ? "" : `${pace} a minute`);
   }
 
-  showSaved({ unsent, rejected, away, volatile: lost }) {
+  showSaved({ unsent, rejected, away, signIn, volatile: lost }) {
     const node = this.part("saved");
     let state = "saved";
     let words = "All saved";
@@ -236,7 +236,7 @@ export class Panel {
       words = `${rejected} refused by the server`;
     } else if (unsent && away) {
       state = "away";
-      words = `${unsent} unsent \u2013 server away, retrying`;
+      words = `${unsent} unsent \u2013 ${signIn ? "sign in again" : "server away, retrying"}`;
     } else if (unsent) {
       state = "sending";
       words = `${unsent} unsent, sending`;

@@ -154,7 +154,7 @@ export class View {
     this.root.dataset.ahead = String(queue.ahead.length);
     this.showDecoded(session);
     this.panel.showProgress(tally.progress, tally.pace);
-    this.panel.showSaved({ unsent, rejected, away: outbox.away ?? queue.away, volatile: outbox.volatile });
+    this.panel.showSaved({ unsent, rejected, away: outbox.away ?? queue.away, signIn: outbox.signIn, volatile: outbox.volatile });
     this.panel.showRun(session.run);
     this.#showLast(session);
     if (!session.current) this.showNothing();
