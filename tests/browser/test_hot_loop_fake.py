@@ -284,7 +284,7 @@ def test_a_slow_reasoners_words_come_in_while_it_writes_and_its_answer_takes_the
     flag = page.locator("[data-part=flag-name]").text_content()
     site.fake.answered |= set(range(40))
     expect(explanation).to_have_text("A dark line crosses the cell, as in E2.")
-    expect(reasoner).to_contain_text("by Qwen2-VL-2B-Instruct \u00b7")
+    expect(reasoner).to_contain_text("by Qwen2-VL-2B-Instruct 0.83 \u00b7")
     expect(page.locator("[data-part=flag-name]")).to_have_text(flag or "")
     page.keyboard.press("a")
     site.sent(page)
@@ -328,6 +328,22 @@ def test_an_image_that_comes_with_the_reasoners_flag_shows_what_the_scores_say(
     site.ready(page)
     expect(page.locator(".rv-class.rv-suggested .rv-tag")).to_have_text("suggested")
     expect(page.locator(".rv-class:not(.rv-suggested) .rv-tag")).to_have_text("by the scores")
+    said = page.locator(".rv-class:not(.rv-suggested) .rv-clip").text_content()
+    expect(page.locator("[data-part=reasoner]")).to_contain_text(
+        f"by Qwen2-VL-2B-Instruct 0.83 \u00b7 the scores say {said}"
+    )
+
+
+def test_no_line_of_the_explanation_begins_with_the_comma_after_a_piece_of_evidence(
+    page: Page, serve: Callable[..., Site]
+) -> None:
+    site = serve()
+    site.open(page)
+    site.ready(page)
+    together = page.locator("[data-part=explanation] .rv-together").first
+    expect(together).to_have_text("E2,")
+    expect(together).to_have_css("white-space", "nowrap")
+    expect(page.locator("[data-part=explanation]")).to_contain_text("E1 and E2, upper left")
 
 
 def test_a_reasoner_that_fails_is_named_with_its_reason_and_the_scores_can_be_accepted(

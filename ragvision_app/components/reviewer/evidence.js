@@ -85,12 +85,16 @@ export function lightOn(node, number, onLight) {
 // The explanation with every E-number of the item's evidence as a chip.
 export function explanationNodes(suggestion, onLight) {
   const known = new Map(suggestion.evidence.map((match) => [match.number, match]));
-  return (suggestion.explanation ?? "").split(/\b(E\d+)\b/).map((part) => {
-    const number = /^E\d+$/.test(part) ? Number(part.slice(1)) : null;
+  return (suggestion.explanation ?? "").split(/\b(E\d+\b[\]).,;:]*)/).map((part) => {
+    const [, digits, mark] = /^E(\d+)([^\d]*)$/.exec(part) ?? [];
+    const number = digits === undefined ? null : Number(digits);
     if (number === null || !known.has(number)) return document.createTextNode(part);
-    const chip = make("button", "rv-chip", part);
+    const chip = make("button", "rv-chip", `E${digits}`);
     chip.dataset.number = number;
     lightOn(chip, number, onLight);
-    return chip;
+    if (!mark) return chip;
+    const together = make("span", "rv-together"); // no line begins with a comma
+    together.append(chip, mark);
+    return together;
   });
 }

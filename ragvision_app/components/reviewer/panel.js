@@ -201,7 +201,10 @@ export class Panel {
     if (suggestion.reasoning === "pending") return `by the scores \u00b7 ${reasonerName(suggestion)} still looking`;
     if (suggestion.reasoning === "failed") return `by the scores \u00b7 no answer of ${reasonerName(suggestion)}`;
     if (suggestion.reasoner?.startsWith("evidence")) return `by evidence \u00b7 ${NO_VLM}`;
-    return `by ${reasonerName(suggestion)}`;
+    const { flag, reasoner_probabilities: own } = suggestion;
+    const sure = own?.[flag] === undefined ? "" : ` ${own[flag].toFixed(2)}`; // the number beside the class is the score
+    const other = this.classes.get(this.#highest(new Map(suggestion.scores.map((s) => [s.class_id, s.probability]))));
+    return `by ${reasonerName(suggestion)}${sure}${other && other.id !== flag ? ` \u00b7 the scores say ${other.name}` : ""}`;
   }
 
   light(number) {
