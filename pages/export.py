@@ -85,7 +85,7 @@ with st.container(border=True):
 
 st.subheader("Preview", anchor=False)
 if rows:
-    st.dataframe(rows, hide_index=True)
+    st.dataframe(rows, hide_index=True, placeholder="")
     if len(rows) == PREVIEW_ROWS:
         st.caption(f"The first {PREVIEW_ROWS} rows; the export has every label and more columns.")
 else:
