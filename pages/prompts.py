@@ -5,7 +5,7 @@ import streamlit as st
 from core.choices import offending, reasoner_names, wanting
 from core.encoders import for_default
 from core.errors import RagVisionError
-from core.settings import LONGEST_PROMPT, PipelineSettings
+from core.settings import PipelineSettings
 from ragvision_app import state as keys
 from ragvision_app.components import prompts_draft as drafts
 from ragvision_app.components import prompts_tryout as tryout
@@ -56,12 +56,11 @@ def editor() -> None:
         on_change=load_chosen,
         placeholder=f"In force: {view.title_in_force(saved, titles)}",
     )
-    draft.system = st.text_area(
-        "System prompt", draft.system, key=widget(keys.PROMPT_SYSTEM), height=132, max_chars=LONGEST_PROMPT
-    )
-    draft.user = st.text_area(
-        "User prompt", draft.user, key=widget(keys.PROMPT_USER), height=112, max_chars=LONGEST_PROMPT
-    )
+    draft.system = st.text_area("System prompt", draft.system, key=widget(keys.PROMPT_SYSTEM), height=112)
+    draft.user = st.text_area("User prompt", draft.user, key=widget(keys.PROMPT_USER), height=112)
+    _, refused = draft.settings(saved)
+    if refused and not offending(refused):  # what is refused of a parameter stands beside that
+        st.error(literal(refused))
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.caption(literal(view.draft_line(draft.template, titles, in_force)), width="content")
         with st.popover("Placeholders", type="tertiary", width="content"):
@@ -97,7 +96,7 @@ def versions() -> None:
         hide_index=True,
         height=min(35 * (len(records) + 1) + 3, 220),
         column_config={
-            "Saved": st.column_config.DatetimeColumn(format="localized"),
+            "Saved": st.column_config.DatetimeColumn(format="YYYY-MM-DD"),
             "Version": st.column_config.TextColumn(help="hash of the words: what every prediction names"),
         },
     )
@@ -120,12 +119,20 @@ def versions() -> None:
 
 
 def bar() -> None:
-    """Saving, and putting in force with what that costs."""
+    """Saving, and putting in force with what that costs.
+
+    Below the fields and never gone, so that no field moves under the pointer when one of them is changed.
+    """
     made, refused = draft.settings(saved)
     fresh = draft.template.version not in titles
     name, save, use = st.columns([8, 4, 9], gap="small", vertical_alignment="bottom")
     draft.name = name.text_input(
-        "Save as", draft.name, key=widget(keys.PROMPT_NAME), max_chars=100, placeholder="vehicle clean/dirty"
+        "Save as",
+        draft.name,
+        key=widget(keys.PROMPT_NAME),
+        max_chars=100,
+        placeholder="Save as …",
+        label_visibility="collapsed",
     )
     named = bool(draft.name.strip())
     save.button(
@@ -145,9 +152,16 @@ def bar() -> None:
         help="Saves these words, and computes new predictions with them and the parameters.",
         width="stretch",
     )
-    if refused:
-        st.error(literal(refused))
-    elif made is not None and made != saved:
+    said = st.session_state.pop(keys.PROMPT_RESULT, None)
+    if said and said[0] == "error":
+        st.error(said[1])
+    elif said:
+        st.caption(f":green[:material/check:] {said[1]}")
+    elif refused:
+        st.caption("What is refused stands beside its field.")
+    elif made is None or made == saved:
+        st.caption("Nothing is changed.")
+    else:
         st.caption("Using it: " + literal(" ".join(workbench.cost_of(made))))
 
 
@@ -312,16 +326,14 @@ def answer(asked: tryout.TryOut, image: str) -> None:
 
 
 # --------------------------------------------------------------------------- the page
-if not view.forms_of(saved):
-    st.caption(
-        f":material/info: No model reads prompts now: the reasoner in force is **{literal(saved.reasoner)}**. Below is "
-        "what a vision-language model would be given; one is chosen on the Settings page."
-    )
-if result := st.session_state.pop(keys.PROMPT_RESULT, None):
-    getattr(st, result[0])(result[1])
+with st.container():  # there in any case: what comes and goes above tabs would throw them back to the first
+    if not view.forms_of(saved):
+        st.caption(
+            f":material/info: No model reads prompts now: the reasoner in force is **{literal(saved.reasoner)}**. "
+            "Below is what a vision-language model would be given; one is chosen on the Settings page."
+        )
 left, right = st.columns([10, 11], gap="medium")
 with left:
-    top = st.container(gap="xsmall")
     words_tab, parameters_tab, versions_tab = st.tabs(["Prompt", "Parameters", "Versions"])
     with words_tab:
         editor()
@@ -329,7 +341,7 @@ with left:
         parameters()
     with versions_tab:
         versions()
-    with top:
+    with st.container(border=True, gap="xsmall", key="rv_bar"):
         bar()
 with right:
     image = image_chooser()

@@ -68,12 +68,23 @@ def models() -> None:
     left, right = st.columns(2, gap="medium")
     with left:
         choice("encoder", encoder_names(), ABOUT_ENCODERS)
-        for name in ("encoder_model", "dense", "patch_mode", "text_prior"):
-            if name in used and name in PIPELINE:
-                pipeline_field(name)
+        if "encoder_model" in used:
+            pipeline_field("encoder_model")
     with right:
         choice("reasoner", reasoner_names(), ABOUT_REASONERS)
-        for name in ("reasoner_model", "max_visual_tokens", "swap_options"):
+        if "reasoner_model" in used:
+            pipeline_field("reasoner_model")
+    chosen, _ = draft.made()  # only now: the fields above have just written into the draft
+    if chosen is not None and draft.is_changed():  # what is in force is told in the health panel
+        for lacks in wanting(chosen.pipeline):
+            draw_wanting(lacks)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        for name in ("dense", "patch_mode", "text_prior"):
+            if name in used:
+                pipeline_field(name)
+    with right:
+        for name in ("max_visual_tokens", "swap_options"):
             if name in used:
                 pipeline_field(name)
         if "user_prompt" in used:
@@ -84,11 +95,7 @@ def models() -> None:
     for column, name in zip(st.columns(3, gap="small"), SIZES, strict=True):
         with column:
             pipeline_field(name)
-
-    made, _ = draft.made()  # only now: the fields above have just written into the draft
-    if made is not None and draft.is_changed():  # what is in force is told in the health panel
-        for lacks in wanting(made.pipeline):
-            draw_wanting(lacks)
+    places.update(dict.fromkeys(SIZES, st.container()))  # a sentence needs the whole width
 
 
 def recipes() -> None:
@@ -142,42 +149,49 @@ def health() -> None:
 
 
 def bar() -> None:
-    """What would change, what it costs, and the two buttons."""
-    after, refused = draft.made()
+    """What came of the last click or what would change, what it costs, and the two buttons.
+
+    Below the fields and never gone, so that no field moves under the pointer when one of them is changed.
+    """
+    after, _ = draft.made()
     changed = drafts.changes(draft)
-    if not changed and not refused:
-        st.caption("Nothing is changed.")
-        return
-    with st.container(border=True, gap="xsmall", key="settings_bar"):
-        st.markdown(f"**{len(changed)} {'change' if len(changed) == 1 else 'changes'}:** {literal('; '.join(changed))}")
-        if after is not None and after.pipeline != workbench.settings.pipeline:
-            st.caption("What it costs: " + literal(" ".join(workbench.cost_of(after.pipeline))))
-        elif after is not None:
-            st.caption("It holds at once; nothing is computed again.")
-        if after is not None and after.pipeline != workbench.settings.pipeline:
-            for lacks in wanting(after.pipeline):
-                st.caption(
-                    f":orange[:material/cloud_off:] The model of {lacks.name} is not there: the default "
-                    f"{lacks.role} goes on meanwhile. What is missing stands below."
+    said = st.session_state.pop(keys.SETTINGS_RESULT, None)
+    with st.container(border=True, gap="xsmall", key="rv_bar"):
+        with st.container(horizontal=True, gap="small", vertical_alignment="center", key="rv_bar_line"):
+            if changed:
+                count = f"{len(changed)} {'change' if len(changed) == 1 else 'changes'}"
+                st.markdown(f"**{count}:** {literal('; '.join(changed))}", width="stretch")
+            else:
+                st.markdown(
+                    f":green[:material/check:] {said[1]}" if said and said[0] == "success" else "Nothing is changed."
                 )
-        with st.container(horizontal=True, gap="small"):
+            st.button("Discard", disabled=not changed, on_click=drafts.discard, args=(workbench, draft))
             st.button(
                 "Apply",
                 type="primary",
-                disabled=after is None,
+                disabled=after is None or not changed,
                 on_click=drafts.apply,
                 args=(workbench, draft),
                 help="What is refused has to be mended first." if after is None else None,
             )
-            st.button("Discard", on_click=drafts.discard, args=(workbench, draft))
+        if said and said[0] == "error":
+            st.error(said[1])
+        if after is None or not changed:
+            return
+        if after.pipeline == workbench.settings.pipeline:
+            st.caption("It holds at once; nothing is computed again.")
+            return
+        st.caption("What it costs: " + literal(" ".join(workbench.cost_of(after.pipeline))))
+        for lacks in wanting(after.pipeline):
+            st.caption(
+                f":orange[:material/cloud_off:] The model of {lacks.name} is not there: the default "
+                f"{lacks.role} goes on meanwhile."
+            )
 
 
-if result := st.session_state.pop(keys.SETTINGS_RESULT, None):
-    getattr(st, result[0])(result[1])
 places: dict = {}
 left, right = st.columns([11, 8], gap="medium")
 with left:
-    top = st.container()
     models_tab, recipe_tab, labelling_tab, images_tab = st.tabs(
         ["Encoder and reasoner", "Recipe", "Labelling", "Image limits"]
     )
@@ -196,8 +210,7 @@ with left:
     if why := now_wrong.get("pipeline"):
         with places.get(offending(why)) or models_tab:
             st.error(literal(why))
-    with top:
-        bar()
+    bar()
 with right:
     health()
     draw_server(workbench)

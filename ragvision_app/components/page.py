@@ -24,6 +24,11 @@ _STYLE = """
 [data-testid="stMain"]:has(.rv-page) [class*="st-key-use_"] button { min-height: 2.15rem; padding: 0 0.6rem; }
 [data-testid="stMain"]:has(.rv-page) [class*="st-key-use_"] button p { white-space: nowrap; }
 [class*="st-key-recipe_"][class*="_in_use"] { border-color: light-dark(#2456c8, #7aa5ff) !important; }
+[data-testid="stLayoutWrapper"]:has(> .st-key-rv_bar) { position: sticky; bottom: 0; z-index: 5; }
+.st-key-rv_bar { background: var(--st-background-color, light-dark(#ffffff, #14171c));
+  box-shadow: 0 -6px 12px -8px rgb(0 0 0 / 25%); }
+.st-key-rv_bar_line { flex-wrap: nowrap; }
+.st-key-rv_bar_line > :first-child { min-width: 0; }
 @keyframes rv-breathe { 50% { opacity: 0.25; } }
 .rv-skeleton { border-radius: 6px; opacity: 0.55; background: color-mix(in srgb, currentColor 10%, transparent); }
 @media (prefers-reduced-motion: no-preference) { .rv-skeleton { animation: rv-breathe 1.6s ease-in-out infinite; } }

@@ -28,12 +28,15 @@ ANSWER = ("temperature", "top_p", "max_new_tokens", "max_visual_tokens", "swap_o
 
 STYLE = """<style>
 .rv-prompt { display: flex; flex-direction: column; gap: 6px; font-size: 0.87rem; line-height: 1.45; }
+.rv-prompt:not(.rv-compare) { max-height: max(320px, calc(100dvh - 340px)); overflow: auto; scrollbar-width: thin; }
+.rv-prompt .rv-piece { display: inline-block; width: calc(50% - 6px); margin: 6px 6px 0 0; vertical-align: top; }
+.rv-prompt .rv-piece:has(.rv-query) { width: 100%; }
 .rv-prompt .rv-turn { border: 1px solid color-mix(in srgb, currentColor 16%, transparent); border-radius: 6px;
   padding: 6px 10px 8px; }
 .rv-prompt .rv-role { font-size: 0.72rem; letter-spacing: 0.04em; text-transform: uppercase; opacity: 0.65; }
 .rv-prompt pre, .rv-diff pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; font: inherit;
   background: none; padding: 0; }
-.rv-prompt figure { margin: 4px 0; display: inline-flex; align-items: flex-end; gap: 8px; }
+.rv-prompt figure { margin: 0; display: inline-flex; align-items: flex-end; gap: 8px; }
 .rv-prompt figure img { max-height: 112px; max-width: 60%; border-radius: 4px; }
 .rv-prompt figure.rv-query img { max-height: 200px; }
 .rv-prompt figcaption { font-size: 0.75rem; opacity: 0.65; font-variant-numeric: tabular-nums; }
@@ -67,7 +70,7 @@ def loadable(records: Sequence[PromptRecord], titles: Mapping[str, str], in_forc
     """Version → how the list names it: saved ones, the newest first, then presets that were not saved."""
     found = {r.version: f"{r.title} · {r.author}, {day(r.created_at)}" for r in records}
     for preset in PRESETS:
-        kind = "comes with the workbench" if preset.name == BUILT_IN else "preset"
+        kind = "the default" if preset.name == BUILT_IN else "preset"
         found.setdefault(preset.template.version, f"{preset.name} · {kind}")
     if in_force in found:
         found[in_force] += " · in force"
@@ -167,13 +170,16 @@ def tokens_note(tokens: TokenCount) -> str:
 def preview_html(preview: PromptPreview) -> str:
     """System prompt, then text and pictures in the order in which the model gets them."""
     prompt, last = preview.prompt, len(preview.prompt.images) - 1
-    body, number = [], 0
+    body, number, said = [], 0, ""
     for part in prompt.parts:
         if isinstance(part, str):
-            body.append(f"<pre>{html.escape(part.strip(chr(10)))}</pre>")
-        else:
-            body.append(_figure(part, query=number == last))
-            number += 1
+            above, _, said = part.strip("\n").rpartition("\n")
+            body.append(_text(above.rstrip("\n")))
+        else:  # with the line that announces it
+            figure = _figure(part, query=number == last)
+            body.append(f'<div class="rv-piece">{_text(said)}{figure}</div>')
+            number, said = number + 1, ""
+    body.append(_text(said))
     turns = [_turn("System", f"<pre>{html.escape(prompt.system)}</pre>"), _turn("User", "".join(body))]
     if preview.follow_up:
         turns.append(
@@ -182,6 +188,10 @@ def preview_html(preview: PromptPreview) -> str:
             )
         )
     return f'<div class="rv-prompt">{"".join(turns)}</div>'
+
+
+def _text(words: str) -> str:
+    return f"<pre>{html.escape(words)}</pre>" if words else ""
 
 
 def _turn(role: str, body: str) -> str:

@@ -12,6 +12,7 @@ from core.choices import really_used, refusal, switched
 from core.errors import InvalidSettings, RagVisionError
 from core.settings import ImageLimits, LabellingSettings, PipelineSettings, Settings
 from ragvision_app import state
+from ragvision_app.components.label_view import QUEUES
 from ragvision_app.components.page import literal
 from ragvision_app.components.settings_fields import specs
 
@@ -137,14 +138,16 @@ def _on_top(now: Settings, draft: SettingsDraft, made: Settings) -> Settings:
 
 
 def changes(draft: SettingsDraft) -> list[str]:
-    """``Encoder efficientnet-lite0 → clip``, one a change, in the words of the fields."""
+    """``Encoder: efficientnet-lite0 → clip``, one a change, by the names on screen; long texts are cut."""
     told = []
     for group, kind in (("pipeline", PipelineSettings), ("labelling", LabellingSettings), ("images", ImageLimits)):
         base, now = getattr(draft.base, group), getattr(draft, group)
         for name in now:
             before = getattr(base, name)
             if now[name] != before:
-                told.append(f"{specs(kind)[name].label} {_short(before)} → {_short(now[name])}")
+                words = QUEUES if name == "order" else {}
+                old, new = (_short(words.get(value, value)) for value in (before, now[name]))
+                told.append(f"{specs(kind)[name].label}: {old} → {new}")
     return told
 
 

@@ -167,6 +167,29 @@ def test_an_encoder_without_weights_is_a_sentence_and_a_command_and_labelling_go
     expect(loop).to_have_attribute("data-unsent", "0")
 
 
+def test_a_change_moves_no_field_and_applying_it_leaves_the_tab_open(page: Page, address: str) -> None:
+    page.goto(f"{address}/settings")
+    tab = page.get_by_role("tab", name="Labelling")
+    tab.click()
+    field = page.get_by_role("spinbutton", name="Images held ready")
+    expect(field).to_be_visible(timeout=SLOW)
+    before = field.bounding_box()
+    field.fill("31")
+    field.blur()
+    expect(page.get_by_text("Images held ready: 30 → 31")).to_be_visible(timeout=SLOW)
+    assert field.bounding_box() == before
+    page.get_by_role("button", name="Apply").click()
+    expect(page.get_by_text("Applied.")).to_be_visible(timeout=SLOW)
+    expect(tab).to_have_attribute("aria-selected", "true")
+    annotators = page.get_by_role("spinbutton", name="Annotators an image")
+    annotators.fill("2")
+    annotators.blur()
+    expect(page.get_by_text("Annotators an image: 1 → 2")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("Applied.")).to_have_count(0)  # it came, and it goes, without a tab that closes
+    expect(tab).to_have_attribute("aria-selected", "true")
+    assert annotators.is_visible()
+
+
 def test_a_size_that_cannot_be_is_refused_beside_its_field(page: Page, address: str) -> None:
     page.goto(f"{address}/settings")
     side = page.get_by_role("spinbutton", name="Query side, pixels")

@@ -75,6 +75,13 @@ def test_saving_makes_numbered_versions_and_the_same_words_make_none(served) -> 
     assert "mine v1; they are not in force" in shown(at)
 
 
+def test_words_that_are_too_long_are_refused_with_their_length_and_none_is_cut_off(served) -> None:
+    at = page("prompts")
+    area(at, "User prompt").set_value("x" * 8001).run()
+    assert any("has 8,001 characters; 8,000 are the most" in e.value.replace("\\", "") for e in at.error)
+    assert len(area(at, "User prompt").value) == 8001 and button(at, "Save").disabled
+
+
 def test_a_preset_is_loaded_and_used_and_named_by_its_version(served) -> None:
     at = page("prompts")
     at.selectbox(key="prompt_load").set_value(VEHICLES.version).run()
@@ -84,7 +91,7 @@ def test_a_preset_is_loaded_and_used_and_named_by_its_version(served) -> None:
     assert not at.exception
     assert template_of(served.settings.pipeline).version == VEHICLES.version
     assert served.store.prompt_titles()[VEHICLES.version] == "vehicle clean/dirty v1"
-    assert "In force" in at.success[0].value
+    assert "In force: vehicle clean/dirty v1." in shown(at).replace("\\", "")
     assert not button(at, "Use for the project").proto.is_form_submitter
     assert button(at, "Use for the project").disabled  # it is in force now
 
@@ -198,6 +205,22 @@ def test_an_estimate_is_called_one() -> None:
     exact = view.tokens_line(TokenCount(100, 20, "Qwen2-VL"), 1024)
     assert exact.startswith("**120 tokens**") and "about" not in exact
     assert "about 20 of pictures" in view.tokens_line(TokenCount(100, 20, "", "", visual_exact=False), 1024)
+
+
+def test_every_picture_of_the_preview_stands_with_the_line_that_announces_it() -> None:
+    from types import SimpleNamespace
+
+    small, query = Image.new("RGB", (56, 56)), Image.new("RGB", (112, 112))
+    parts = ("Decide.\n\nClasses:\nA: “a”\n\nE1: of “a”. ", small, "\nE2: of “<b>”. ", small, "\n\nThe query:\n", query)
+    prompt = SimpleNamespace(system="", parts=(*parts, "\nWhich?"), images=(small, small, query))
+    told = view.preview_html(SimpleNamespace(prompt=prompt, follow_up=""))  # type: ignore[arg-type]
+    above, *pieces = told.split('<div class="rv-piece">')
+    assert above.endswith("<pre>Decide.\n\nClasses:\nA: “a”</pre>")
+    assert [p.partition("<figure")[0] for p in pieces] == [
+        "<pre>E1: of “a”. </pre>", "<pre>E2: of “&lt;b&gt;”. </pre>", "<pre>The query:</pre>"
+    ]  # fmt: skip
+    assert [p.count("<img") for p in pieces] == [1, 1, 1] and 'class="rv-query"' in pieces[-1]
+    assert pieces[-1].split("</figure></div>")[1].startswith("<pre>Which?</pre>")
 
 
 def test_the_differences_of_two_versions_are_signed_and_escaped() -> None:
