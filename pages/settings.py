@@ -163,7 +163,8 @@ def bar() -> None:
                 st.markdown(f"**{count}:** {literal('; '.join(changed))}", width="stretch")
             else:
                 st.markdown(
-                    f":green[:material/check:] {said[1]}" if said and said[0] == "success" else "Nothing is changed."
+                    f":green[:material/check:] {said[1]}" if said and said[0] == "success" else "Nothing is changed.",
+                    width="stretch",
                 )
             st.button("Discard", disabled=not changed, on_click=drafts.discard, args=(workbench, draft))
             st.button(

@@ -42,8 +42,16 @@ def parameters(count: int) -> str:
 
 
 def short_path(text: str) -> str:
-    """The end of a long path, which tells it from others."""
-    return text if len(text) <= _HOME_LENGTH else f"…{text[-_HOME_LENGTH + 1 :]}"
+    """The end of a long path, which tells it from others; whole folder names where they fit."""
+    if len(text) <= _HOME_LENGTH:
+        return text
+    end = text[-_HOME_LENGTH + 1 :]
+    return f"…{end[end.index('/') :] if '/' in end else end}"
+
+
+def shortened(name: str) -> str:
+    """The beginning of a long name, with a sign where it was cut."""
+    return name if len(name) <= 44 else f"{name[:43]}…"
 
 
 def facts(model: LoadedModel) -> list[tuple[str, str]]:
@@ -127,7 +135,7 @@ def _machine(found: Loaded) -> None:
             f"Cache on disk: {size(kept)}, can be deleted at any time",
         ]
         lines += [
-            f"– {use.encoder[:44]}: {use.images:,} images, {size(use.bytes)}{' (in use)' if use.in_use else ''}"
+            f"– {shortened(use.encoder)}: {use.images:,} images, {size(use.bytes)}{' (in use)' if use.in_use else ''}"
             for use in found.caches[:4]
         ]
         keys = ", ".join(f"{name} {'is set' if there else 'is not set'}" for name, there in found.secrets)

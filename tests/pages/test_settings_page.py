@@ -13,7 +13,7 @@ from core.loaded import LoadedModel
 from core.settings import PipelineSettings, Settings
 from ragvision_app.components.settings_draft import SettingsDraft, changes
 from ragvision_app.components.settings_fields import specs
-from ragvision_app.components.settings_health import facts, headline, parameters, size
+from ragvision_app.components.settings_health import facts, headline, parameters, short_path, size
 
 
 def files(first: int, count: int):
@@ -174,6 +174,13 @@ def test_changes_are_listed_short() -> None:
     told = changes(draft)
     assert told[0] == "Encoder: efficientnet-lite0 → clip" and len(told[1]) < 80
     assert "Both orders of the classes: on → off" in told and "Pixels, at most: 100,000,000 → 1,000" in told
+
+
+def test_a_long_path_is_told_by_its_last_whole_folders() -> None:
+    assert short_path("/models/clip") == "/models/clip"
+    told = short_path("/opt/" + "very-long-folder/" * 6 + "models/clip.safetensors")
+    assert told == "…/very-long-folder/models/clip.safetensors"
+    assert short_path("x" * 100) == "…" + "x" * 57
 
 
 def test_figures_are_readable() -> None:
