@@ -13,6 +13,8 @@ from core.imports._source import ending as _ending
 from core.imports._source import foreign as _foreign
 from core.imports._source import hidden as _hidden
 
+_SYSTEM = ("/proc", "/sys")
+
 
 def folder_source(root: Path) -> ImageSource:
     """Every image under ``root``, sorted by path; names are paths relative to it, with ``/``.
@@ -23,6 +25,11 @@ def folder_source(root: Path) -> ImageSource:
     root = Path(root).expanduser()
     if not root.is_dir():
         raise ImportFailed(f"There is no folder {shown(str(root))}. Check the path.")
+    if _is_the_systems(root):
+        raise ImportFailed(
+            f"{shown(str(root))} holds what the system says of itself, not files of yours. Choose the folder that "
+            "holds the images."
+        )
     source = ImageSource(f"folder {root.resolve().name}", [])
     _walk(root, "", source, {_identity(root)})
     if not source.files and not source.refused:
@@ -63,7 +70,7 @@ def _walk(folder: Path, prefix: str, source: ImageSource, seen: set[tuple[int, i
         try:
             if entry.is_dir():
                 identity = _identity(Path(entry.path))
-                if identity not in seen:  # a link back up would never end
+                if identity not in seen and not _is_the_systems(Path(entry.path)):  # a link back up would never end
                     seen.add(identity)
                     _walk(Path(entry.path), f"{name}/", source, seen)
             elif _ending(name) in FOREIGN_ENDINGS:
@@ -76,6 +83,12 @@ def _walk(folder: Path, prefix: str, source: ImageSource, seen: set[tuple[int, i
                 source.refused.append(Refused(name, "it is not a plain file, or a link that leads nowhere."))
         except OSError as error:
             source.refused.append(Refused(name, f"it cannot be read: {error.strerror}."))
+
+
+def _is_the_systems(folder: Path) -> bool:
+    """Whether it lies, its links followed, where every process and device has files, and links to all others."""
+    real = folder.resolve()
+    return any(real.is_relative_to(system) for system in _SYSTEM)
 
 
 def _identity(folder: Path) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """What a folder gives, and what is passed over, refused or reported."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +51,16 @@ def test_a_folder_without_images_says_what_was_looked_for(tree, files):
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ImportFailed, match=r"There is no folder .*typo"):
         folder_source(tmp_path / "typo")
+
+
+@pytest.mark.skipif(not Path("/proc/self/root").exists(), reason="a Linux")
+def test_what_the_system_says_of_itself_is_no_folder_of_images(tree, image):
+    with pytest.raises(ImportFailed, match="not files of yours"):
+        folder_source(Path("/proc/self"))
+    root = tree({"a.png": image(1)})
+    (root / "link").symlink_to("/proc/self", target_is_directory=True)
+    source = folder_source(root)
+    assert (names(source), source.ignored) == (["a.png"], 0)
 
 
 def test_links_are_followed_once(tree, image):
