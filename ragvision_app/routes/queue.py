@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 0.1
 LISTEN_SECONDS = 120.0
+MOST_LISTENERS = 100  # at a time; whoever comes beyond asks for the item itself, as the page does anyway
 _EVENT = {
     "type": "object",
     "properties": {"event": {"enum": ["text", "done"]}, "data": {"type": "string"}},
@@ -28,25 +29,41 @@ _EVENT = {
 }
 
 
-async def _explanation(look: Callable[[], tuple[str | None, bool]]) -> AsyncIterator[str]:
-    """Looks ten times a second, which costs less than a queue a listener; ends by itself after two minutes."""
-    told: str | None = None
-    for turn in range(int(LISTEN_SECONDS / LOOK_SECONDS)):
-        text, expected = look()
-        if text is not None and text != told:
-            told = text
-            yield f"event: text\ndata: {json.dumps(text)}\n\n"
-        elif turn % 100 == 99:
-            yield ": still waiting\n\n"  # proxies close connections on which nothing comes
-        if not expected:
-            break
-        await asyncio.sleep(LOOK_SECONDS)
-    yield "event: done\ndata: {}\n\n"
+class _Explanations:
+    """Explanations on their way to listeners, of whom no more than MOST_LISTENERS are served at a time."""
+
+    def __init__(self) -> None:
+        self._listeners = 0  # of one event loop, so that no lock is needed
+
+    async def tell(self, look: Callable[[], tuple[str | None, bool]]) -> AsyncIterator[str]:
+        """Looks ten times a second, which costs less than a queue a listener; ends by itself after two minutes."""
+        if self._listeners < MOST_LISTENERS:
+            self._listeners += 1
+            try:
+                async for event in self._texts(look):
+                    yield event
+            finally:
+                self._listeners -= 1
+        yield "event: done\ndata: {}\n\n"
+
+    async def _texts(self, look: Callable[[], tuple[str | None, bool]]) -> AsyncIterator[str]:
+        told: str | None = None
+        for turn in range(int(LISTEN_SECONDS / LOOK_SECONDS)):
+            text, expected = look()
+            if text is not None and text != told:
+                told = text
+                yield f"event: text\ndata: {json.dumps(text)}\n\n"
+            elif turn % 100 == 99:
+                yield ": still waiting\n\n"  # proxies close connections on which nothing comes
+            if not expected:
+                return
+            await asyncio.sleep(LOOK_SECONDS)
 
 
 def queue_router(workbench: Workbench, lanes: Lanes) -> APIRouter:
     """``/queue`` and ``/queue/…``, ``/decisions``, ``/items/{sha}/detail``."""
     router = APIRouter(tags=["labelling"], dependencies=[Depends(own_name)])
+    explanations = _Explanations()
 
     @router.post("/queue", response_model=schemas.QueueOut, summary="The next items, leased to the annotator")
     async def queue(body: schemas.QueueRequest) -> JsonResponse:
@@ -91,7 +108,7 @@ def queue_router(workbench: Workbench, lanes: Lanes) -> APIRouter:
         "stream: the item has the reasoner's answer, none is to come, or two minutes are over. Ask for the item then.",
     )
     async def explanation(sha: ImageId, annotator: schemas.AnnotatorName) -> StreamingResponse:
-        events = _explanation(lambda: workbench.explanation_so_far(sha, annotator))
+        events = explanations.tell(lambda: workbench.explanation_so_far(sha, annotator))
         return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
     @router.get("/items/{sha}/detail", response_model=schemas.DetailOut, summary="What is behind one suggestion")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import uuid
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from core.imports import upload_source
 from core.workbench import Workbench
 from ragvision_app import schemas
 from ragvision_app.api import create_api
+from ragvision_app.routes import queue as queue_routes
 
 
 def png(colour: tuple[int, int, int], size: tuple[int, int] = (64, 48)) -> bytes:
@@ -174,3 +176,19 @@ def test_the_explanation_streams_what_is_written_so_far_and_each_text_once(
     answer = real.get(f"/queue/items/{image}/explanation", params={"annotator": "ada"})
     events = ['event: text\ndata: "A\\nline"', 'event: text\ndata: "A\\nline and more"', "event: done\ndata: {}"]
     assert answer.text == "".join(f"{event}\n\n" for event in events)
+
+
+def test_beyond_the_most_listeners_a_stream_ends_at_once_and_a_place_is_free_again_after_one_has_left() -> None:
+    async def listen() -> tuple[int, list[str], list[str]]:
+        explanations = queue_routes._Explanations()
+        streams = [explanations.tell(lambda: ("A line", True)) for _ in range(queue_routes.MOST_LISTENERS)]
+        for stream in streams:
+            assert "A line" in await anext(stream)
+        beyond = [event async for event in explanations.tell(lambda: ("A line", True))]
+        await streams[0].aclose()
+        after = [event async for event in explanations.tell(lambda: ("A line", False))]
+        return len(streams), beyond, after
+
+    count, beyond, after = asyncio.run(listen())
+    assert count == 100 and beyond == ["event: done\ndata: {}\n\n"]
+    assert after == ['event: text\ndata: "A line"\n\n', "event: done\ndata: {}\n\n"]
