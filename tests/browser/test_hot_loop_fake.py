@@ -683,8 +683,8 @@ def test_a_tab_closed_with_unsent_decisions_loses_none(page: Page, serve: Callab
     site.fake.down = False
     again = context.new_page()
     site.open(again)
+    site.ready(again)  # before that the page says nothing of what is unsent
     site.sent(again)
-    site.ready(again)
     assert [(int(e["image"], 16), e["kind"]) for e in site.fake.events][2] == (2, "unsure")
     assert len(site.fake.events) == 3
     assert number_on_screen(again) == 3
