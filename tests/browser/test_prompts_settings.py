@@ -21,6 +21,7 @@ from playwright.sync_api import Page, expect
 
 from core.imports import sources_for
 from core.workbench import Workbench
+from tests.browser.servers import wait_until_ready
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "core"))
@@ -77,18 +78,6 @@ def address(project: Path) -> Iterator[str]:
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()
-
-
-def wait_until_ready(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    for _ in range(600):
-        if server.poll() is not None:
-            break
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except (urllib.error.URLError, TimeoutError, ConnectionError):
-            time.sleep(0.1)
-    raise AssertionError(f"the server did not start:\n{log.read_text()}")
 
 
 def wait_for_answers(address: str, log: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 from pictures import png, write_folder
+from waiting import wait
 
 import core.workbench
 from core.errors import (
@@ -42,13 +42,6 @@ def workbench(tmp_path: Path) -> Iterator[Workbench]:
     opened.import_images(sources_for([write_folder(tmp_path / "queries", 2, first=100)]))
     yield opened
     opened.close()
-
-
-def wait(until: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not until():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 class Held:

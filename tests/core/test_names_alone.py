@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pictures import write_folder
+from waiting import wait
 
 from core.imports import sources_for
 from core.types import Calibrated, Prediction
@@ -40,13 +40,6 @@ def start(workbench: Workbench, folder: Path, **more: object) -> None:
     labelling = replace(workbench.settings.labelling, withhold_share=0.0)
     workbench.save_settings(replace(workbench.settings, pipeline=pipeline, labelling=labelling))
     workbench.start_worker()
-
-
-def wait(until: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not until():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def settled(workbench: Workbench, state: str = "done") -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import errno
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pictures import KINDS, png, write_folder
+from waiting import wait
 
 from core import runs
 from core.embedding_cache import EmbeddingCache
@@ -41,13 +41,6 @@ def workbench(tmp_path: Path) -> Iterator[Workbench]:
 def show_everything(workbench: Workbench) -> None:
     settings = workbench.settings
     workbench.save_settings(replace(settings, labelling=replace(settings.labelling, withhold_share=0.0)))
-
-
-def wait(until: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not until():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def run_to_the_end(workbench: Workbench) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pictures import write_folder
+from waiting import wait
 
 import core.runs
 from core.encoders import DEFAULT, create_encoders, create_encoders_or_stand_in, for_default
@@ -35,13 +35,6 @@ def choose(workbench: Workbench, **pipeline: object) -> None:
     labelling = replace(workbench.settings.labelling, withhold_share=0.0)
     workbench.save_settings(replace(workbench.settings, pipeline=settings, labelling=labelling))
     workbench.start_worker()
-
-
-def wait(until: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not until():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("missing", ["hub id", "folder", "damaged"])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pictures import write_folder
+from waiting import wait
 
 import core.reasoning_lane
 import core.runs
@@ -74,13 +75,6 @@ def withhold(workbench: Workbench, share: float) -> None:
 def run_with(workbench: Workbench, monkeypatch: pytest.MonkeyPatch, reasoner: Slow) -> None:
     monkeypatch.setattr(core.workbench, "create_reasoner_or_stand_in", lambda name, settings: reasoner)
     workbench.start_worker()
-
-
-def wait(until: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not until():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def shown(workbench: Workbench) -> list[QueueItem]:

@@ -6,13 +6,14 @@ import shutil
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fake_openai import EXPLANATION, MODEL, Fake, running
 from pictures import write_folder
+from waiting import wait
 
 import core.reasoning_lane
 import core.workbench
@@ -53,13 +54,6 @@ def run_with(workbench: Workbench, withheld: float = 0.0, **pipeline: object) ->
     start_with(workbench, withheld, **pipeline)
     wait(lambda: workbench.run_status().state in ("done", "failed"))
     assert workbench.run_status().state == "done", workbench.run_status().sentence
-
-
-def wait(until: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not until():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def suggestions(workbench: Workbench) -> list[Suggestion]:
