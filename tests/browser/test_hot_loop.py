@@ -155,7 +155,7 @@ def test_two_hundred_keys_50_ms_apart_are_200_events_on_200_images_in_order(page
     assert len(shown) == 200
     assert len(stored) + refused == 200
     assert len(set(stored)) == len(stored)
-    # and a picture may come late from a server that got no processor: the bench counts these on a quiet machine
+    # a few were once refused without a slow frame, for a reason not found: four may be; the bench counts them
     assert refused <= page.evaluate("window.__slow") + 4
     assert stored == [image for image in dict.fromkeys(shown) if image in set(stored)]
 
